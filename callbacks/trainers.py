@@ -1,0 +1,102 @@
+"""What a Lightning trainer tells a tracker: rank, device, framework, and which run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from greenai.live.tracker import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greenai.settings import Settings
+
+
+def started_tracker(
+    trainer: Any,
+    settings: Settings,
+    *,
+    config: Mapping[str, Any],
+    earlier: Tracker | None,
+    restored_run_id: str | None,
+) -> Tracker:
+    """Start a tracker for one stage of a trainer.
+
+    Args:
+        trainer: Its strategy's environment is set up.
+        settings: Checked; devices that are not named become the trainer's own.
+        config: Facts of the run to keep.
+        earlier: Of an earlier stage in this process, whose run and launch go on.
+        restored_run_id: Of a checkpoint, whose run goes on.
+
+    Returns:
+        The tracker, started.
+
+    Raises:
+        RecordError: The run folder cannot be used.
+    """
+    if settings.devices is None:
+        origins = {**settings.origins, "devices": "trainer"}
+        devices = devices_of(trainer.strategy.root_device)
+        settings = dataclasses.replace(settings, devices=devices, origins=origins)
+    tracker = Tracker(
+        settings,
+        config=config,
+        framework=framework_of(trainer),
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        local_rank=trainer.local_rank,
+        resume_run_id=restored_run_id if earlier is None else earlier.run_id,
+    )
+    if earlier is not None:
+        tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch
+    elif trainer.world_size > 1:
+        _agree(tracker, trainer.strategy)
+    return tracker.start()
+
+
+def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
+    """UUIDs of the GPUs that a process trains on, as NVML writes them.
+
+    Args:
+        root_device: The device of the trainer's strategy.
+
+    Returns:
+        One UUID; none on another device: the GPUs of the machine are then recorded, not summed.
+        None where this torch does not tell (before 2.4): every visible GPU counts.
+
+    Example:
+        >>> devices_of(torch.device("cpu"))
+        ()
+    """
+    if root_device.type != "cuda" or not torch.cuda.is_available():
+        return ()
+    uuid = getattr(torch.cuda.get_device_properties(root_device), "uuid", None)
+    return None if uuid is None else (f"GPU-{uuid}",)
+
+
+def _agree(tracker: Tracker, strategy: Any) -> None:
+    """Let all ranks take rank 0's launch, folder and run, once, before anything is started.
+
+    Lightning's own launcher gives its processes no common id, and a folder with the time in its
+    name differs from rank to rank. A collective call is safe here: every rank comes through
+    setup, and Lightning's ModelCheckpoint makes the same call there.
+    """
+    launch_id, folder, run_id = strategy.broadcast(
+        (tracker.launch.launch_id, tracker.run_folder, tracker.run_id)
+    )
+    tracker.launch = dataclasses.replace(tracker.launch, launch_id=launch_id, shared=True)
+    tracker.run_folder, tracker.run_id = folder, run_id
+
+
+def framework_of(trainer: Any) -> str:
+    """Name and version of the Lightning that a trainer belongs to; empty for another class."""
+    for one in type(trainer).__mro__:  # a user's own Trainer is derived from one of these
+        name = one.__module__.partition(".")[0]
+        if name in {"pytorch_lightning", "lightning"}:
+            return f"{name} {getattr(sys.modules.get(name), '__version__', '')}".rstrip()
+    return ""

@@ -1,0 +1,1 @@
+"""Who reads a run: tables, Prometheus, reports."""

@@ -1,0 +1,166 @@
+"""What a comparison says, in sheets and sentences; terminal and page only lay it out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from greenai.exporters import quantities
+from greenai.exporters.breakdown import trust_text
+from greenai.exporters.sheets import Column, Sheet
+from greenai.exporters.wording import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from greenai.analysis.compare import Comparison, Result
+    from greenai.exporters.quantities import Unit
+    from greenai.exporters.readable import ReadableRun
+
+NO_CARRY_OVER = (
+    "No GPU was metered. Ratios found on a CPU do not carry over to GPUs, where attention and "
+    "experts run on other kernels."
+)
+
+INCLUDES_ONE = "interval includes 1"
+NARROW = 0.006
+"""Width of an interval of ratios whose ends three decimals do not tell apart well."""
+
+Prefix = Literal["", "time_"]
+
+
+class Ratio(NamedTuple):
+    """One variant against the baseline in one quantity; NaN is unknown."""
+
+    variant: str
+    mean: float
+    ratio: float
+    low: float
+    high: float
+    mde: float
+    verdict: str
+    reason: str
+
+
+def ratios(comparison: Comparison, prefix: Prefix) -> list[Ratio]:
+    """Results in energy (no prefix) or in time (``time_``), in order of variant."""
+    return [_ratio(result, prefix) for result in comparison.results]
+
+
+def energy_sheet(comparison: Comparison) -> Sheet:
+    """Energy per unit of work: every variant, its ratio to the baseline and what to make of it."""
+    return _sheet(comparison, "", "J", f"Energy per {comparison.per}", comparison.baseline_mean)
+
+
+def time_sheet(comparison: Comparison) -> Sheet:
+    """Time per unit of work, as for energy."""
+    mean = comparison.baseline_time_mean
+    return _sheet(comparison, "time_", "s", f"Time per {comparison.per}", mean)
+
+
+def footnotes(comparison: Comparison, others: Iterable[str] = ()) -> tuple[str, ...]:
+    """What a reader of the ratios must know, each sentence once.
+
+    Args:
+        comparison: The comparison with its own notes.
+        others: Sentences of whoever made the runs.
+    """
+    kinds = {trust_text(dict(result.trust)) for result in comparison.results}
+    unmeasured = kinds - {quantities.UNKNOWN, trust_text({"measured": 1.0})}
+    trust = [f"The energies are {kind}." for kind in unmeasured] if len(kinds) == 1 else []
+    said = (*comparison.notes, *others, *trust)
+    return tuple(dict.fromkeys(printable(sentence, limit=600) for sentence in said))
+
+
+def explanation(comparison: Comparison) -> str:
+    """How to read the sheets, in one sentence or two."""
+    return (
+        f"A ratio below 1 means less than {printable(comparison.baseline)}, the baseline. Each run "
+        "counts once; the interval holds the true ratio in 95 % of such experiments. “Detectable” "
+        "is the difference that would have been found in 80 % of them."
+    )
+
+
+def about_devices(runs: Iterable[ReadableRun]) -> tuple[str, ...]:
+    """Say that the ratios do not carry over, where no run metered a GPU.
+
+    Args:
+        runs: The runs that were compared.
+
+    Returns:
+        One sentence, or none.
+    """
+    kinds = {
+        channel.kind
+        for run in runs
+        for attempt in run.record.attempts
+        for channel in attempt.channels
+        if channel.primary
+    }
+    return () if "gpu" in kinds else (NO_CARRY_OVER,)
+
+
+def _ratio(result: Result, prefix: Prefix) -> Ratio:
+    fields = (getattr(result, f"{prefix}{name}") for name in Ratio._fields[1:])
+    return Ratio(printable(result.variant, limit=40), *fields)
+
+
+def _sheet(
+    comparison: Comparison, prefix: Prefix, unit: Unit, title: str, baseline_mean: float
+) -> Sheet:
+    found = ratios(comparison, prefix)
+    means = quantities.aligned([baseline_mean, *(one.mean for one in found)], unit)
+    decimals = decimals_of(found)
+    baseline = printable(comparison.baseline, limit=40)
+    one = quantities.ratio(1.0, decimals)
+    rows = [(baseline, str(comparison.baseline_n), means.texts[0], one, "", "", "baseline")]
+    rows += [
+        (
+            one.variant,
+            str(result.n),
+            mean,
+            quantities.ratio(one.ratio, decimals),
+            interval_text(one, decimals) or quantities.UNKNOWN,
+            f"± {quantities.share(one.mde)}" if math.isfinite(one.mde) else quantities.UNKNOWN,
+            verdict_text(one),
+        )
+        for result, one, mean in zip(comparison.results, found, means.texts[1:], strict=True)
+    ]
+    return Sheet(
+        title=title,
+        columns=(
+            Column("Variant", numeric=False),
+            Column("Runs"),
+            Column(f"{means.unit}/{comparison.per}"),
+            Column("Ratio"),
+            Column("95 % interval"),
+            Column("Detectable"),
+            Column("Verdict", numeric=False),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def decimals_of(found: Iterable[Ratio]) -> int:
+    """Decimals at which the narrowest interval still has two ends."""
+    widths = [one.high - one.low for one in found]
+    return 4 if any(width < NARROW for width in widths) else 3
+
+
+def interval_text(one: Ratio, decimals: int) -> str:
+    """Both ends of the interval; empty where it is unknown."""
+    if not (math.isfinite(one.low) and math.isfinite(one.high)):
+        return ""
+    return f"{quantities.ratio(one.low, decimals)} – {quantities.ratio(one.high, decimals)}"
+
+
+def verdict_text(one: Ratio) -> str:
+    """The verdict, with the reason where there is none.
+
+    The verdict is adjusted for the number of variants and the interval shown is not, so that an
+    interval without 1 may stand beside ``not resolved``: then it says why.
+    """
+    reason = printable(one.reason)
+    if reason == INCLUDES_ONE and not one.low <= 1 <= one.high:
+        reason = f"{reason} once adjusted"
+    return f"{one.verdict}: {reason}" if reason else one.verdict

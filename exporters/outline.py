@@ -1,0 +1,215 @@
+"""What a report of a run says, in words and sheets; terminal and page only lay it out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from greenai.exporters import quantities
+from greenai.exporters.breakdown import by_component, by_phase, trust_text
+from greenai.exporters.sheets import Fact, Sheet
+from greenai.exporters.wording import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from greenai.analysis.footprint import Footprint
+    from greenai.exporters.readable import ReadableRun
+
+ENDINGS = {
+    "stopped": "stopped as asked",
+    "parent_died": "the training process was gone",
+    "unknown": "unknown: nothing closed the record",
+}
+CONFIG_MAX = 40
+"""Facts of the user's that a report repeats; the manifest has all."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outline:
+    """All that a report says apart from its plots.
+
+    Attributes:
+        title: Name of the run.
+        subtitle: Variant, project, start.
+        headline: The figures that matter most.
+        notices: What a reader must know, in sentences.
+        components: Energy by component with how it was come by.
+        phases: Energy by phase.
+        emissions: Emissions and every factor in them.
+        work: Steps, tokens and the energy of each.
+        identity: What the run was.
+    """
+
+    title: str
+    subtitle: str
+    headline: tuple[Fact, ...]
+    notices: tuple[str, ...]
+    components: Sheet
+    phases: Sheet
+    emissions: tuple[Fact, ...]
+    work: tuple[Fact, ...]
+    identity: tuple[Fact, ...]
+
+
+def outline_of(run: ReadableRun) -> Outline:
+    """Put a run into words.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Texts safe to print: control characters and over-long names are gone. Whatever is not
+        known reads ``unknown``.
+    """
+    summary, footprint, steps = run.summary(), run.footprint(), run.steps()
+    parts = [("variant", summary.get("variant")), ("project", summary.get("project"))]
+    said = [f"{name} {printable(value)}" for name, value in parts if value]
+    if started := _moment(summary.get("started_utc")):
+        said.append(f"started {started}")
+    return Outline(
+        title=printable(run.run_id),
+        subtitle=" · ".join(said),
+        headline=_headline(summary, footprint),
+        notices=tuple(printable(notice, limit=600) for notice in run.notices),
+        components=by_component(summary, run),
+        phases=by_phase(run.phases()),
+        emissions=_emissions(footprint),
+        work=_work(summary, steps),
+        identity=_identity(summary, run),
+    )
+
+
+def _headline(summary: dict[str, Any], footprint: Footprint) -> tuple[Fact, ...]:
+    energy_j = summary["energy_j"]
+    pue = "no PUE" if footprint.pue is None else f"PUE {footprint.pue:g}"
+    per_token = summary["j_per_token"] is not None
+    name, per = ("Per token", "j_per_token") if per_token else ("Per step", "j_per_step")
+    return (
+        Fact("Energy", quantities.energy(energy_j), quantities.electricity(energy_j)),
+        Fact(
+            "Emissions (CO₂e)",
+            quantities.mass(footprint.operational_co2e_g),
+            f"at {quantities.decimal(footprint.intensity_g_per_kwh)} g/kWh, {pue}",
+        ),
+        Fact(name, quantities.energy(summary[per]), "training steps only"),
+        Fact(
+            "Duration",
+            quantities.duration(summary["duration_s"]),
+            quantities.many(summary["steps"], "step"),
+        ),
+        Fact("Measured", *_measured(summary)),
+    )
+
+
+def _measured(summary: dict[str, Any]) -> tuple[str, str]:
+    """Share that is measured; what the rest is, and how much of the run the energy is of."""
+    rest = {name: part for name, part in summary["trust"].items() if name != "measured"}
+    said = [trust_text(rest)] if any(rest.values()) else []
+    covered = f"{quantities.share(summary['coverage'])} of the run covered"
+    return quantities.share(summary["trust"]["measured"]), ", ".join([*said, covered])
+
+
+def _emissions(footprint: Footprint) -> tuple[Fact, ...]:
+    known = math.isfinite(footprint.operational_co2e_g)
+    mass = quantities.mass(footprint.operational_co2e_g)
+    year = "unknown year" if footprint.intensity_year is None else str(footprint.intensity_year)
+    facts = [
+        Fact(
+            "Operational emissions",
+            f"{mass} CO₂e" if known else quantities.UNKNOWN,
+            "IT energy × PUE × intensity" if footprint.pue else "IT energy × intensity",
+        ),
+        Fact(
+            "IT energy",
+            quantities.electricity(footprint.energy_j),
+            printable(footprint.boundary),
+        ),
+    ]
+    if footprint.pue is None:
+        facts.append(Fact("PUE", "not given", "cooling and power distribution are left out"))
+    else:
+        facility = quantities.electricity(footprint.facility_energy_j)
+        facts.append(Fact("PUE", f"{footprint.pue:g}", f"facility energy {facility}"))
+    facts += [
+        Fact(
+            "Carbon intensity",
+            f"{quantities.decimal(footprint.intensity_g_per_kwh)} gCO₂e/kWh",
+            f"{printable(footprint.place)}, {year}, {footprint.intensity_basis} basis, average",
+        ),
+        Fact("Source", printable(footprint.intensity_source, limit=400)),
+    ]
+    return tuple(facts)
+
+
+def _work(summary: dict[str, Any], steps: pd.DataFrame) -> tuple[Fact, ...]:
+    known_j = steps["energy_j"].dropna().to_numpy(dtype=float)
+    facts = [
+        Fact("Optimizer steps", quantities.count(summary["steps"]), _unknown_steps(steps)),
+        Fact("Batches", quantities.count(summary["batches"])),
+        Fact("Tokens", quantities.count(summary["tokens"])),
+        Fact("Model FLOPs", quantities.count(summary["flops"])),
+        Fact("Energy of the steps", quantities.energy(summary["steps_j"])),
+        Fact("Energy per step", quantities.energy(summary["j_per_step"]), _spread(known_j)),
+        Fact("Energy per token", quantities.energy(summary["j_per_token"])),
+    ]
+    labels = steps["attribution"].dropna().value_counts(normalize=True)
+    if len(labels):
+        said = ", ".join(f"{quantities.share(part)} {name}" for name, part in labels.items())
+        finest = str(labels.index[0]) == "resolved" and len(labels) == 1
+        short = "" if finest else "steps about as short as the counter's refresh are less sharp"
+        facts.append(Fact("Attribution of steps", said, short))
+    if summary.get("wasted_j"):
+        wasted = quantities.energy(summary["wasted_j"])
+        facts.append(Fact("Energy of steps trained again", wasted, "part of the run's energy"))
+    return tuple(facts)
+
+
+def _unknown_steps(steps: pd.DataFrame) -> str:
+    unknown = int(steps["energy_j"].isna().sum())
+    return f"{quantities.count(unknown)} of them of unknown energy" if unknown else ""
+
+
+def _spread(energies_j: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    if len(energies_j) < 20:  # noqa: PLR2004 - below, the 5 % quantile is the smallest value
+        return ""
+    low_j, middle_j, high_j = np.quantile(energies_j, [0.05, 0.5, 0.95])
+    bulk = quantities.interval(float(low_j), float(high_j), "J")
+    return f"median {quantities.energy(float(middle_j))}; nine in ten are {bulk}"
+
+
+def _identity(summary: dict[str, Any], run: ReadableRun) -> tuple[Fact, ...]:
+    present, expected = summary["ranks"], summary.get("ranks_expected") or summary["ranks"]
+    ranks = f"{present} of {expected}" if present != expected else str(present)
+    manifest = run.record.manifest
+    facts = [
+        Fact("Run", printable(run.run_id)),
+        Fact("Variant", printable(run.variant) or "none"),
+        Fact("Project", printable(summary.get("project") or "") or "none"),
+        Fact("Started", _moment(summary.get("started_utc")) or quantities.UNKNOWN),
+        Fact("Duration", quantities.duration(summary["duration_s"])),
+        Fact("Ended", ENDINGS.get(str(summary["ended"]), printable(summary["ended"]))),
+        Fact("Attempts", str(summary["attempts"])),
+        Fact("Ranks", ranks),
+    ]
+    if commit := manifest.get("git_commit"):
+        facts.append(Fact("Commit", printable(commit, limit=64)))
+    config = manifest.get("config")
+    for name, value in list(config.items())[:CONFIG_MAX] if isinstance(config, dict) else []:
+        facts.append(Fact(f"config: {printable(name, limit=40)}", printable(value, limit=120)))
+    return tuple(facts)
+
+
+def _moment(text: object) -> str:
+    """A moment to the second, in UTC; what is no moment is shown as it is."""
+    if not text:
+        return ""
+    try:
+        moment = datetime.fromisoformat(str(text)).astimezone(UTC)
+    except ValueError:
+        return printable(text)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,248 @@
+"""Shows the latest figures of a run to Prometheus: the only place that knows its client library."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+
+from greenai.exporters.endpoint import Endpoint, Page, listen
+from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
+from greenai.metrics import BY_NAME, FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
+
+    from greenai.metrics import Family
+
+    _NumbersOf = Callable[[Figures], list[tuple[tuple[str, ...], float | None]]]
+
+__all__ = [
+    "DeviceFigures",
+    "Endpoint",
+    "Figures",
+    "StepHistogram",
+    "label_text",
+    "registry_of",
+    "serve",
+]
+
+LABEL_CHARACTERS_MAX = 200
+TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_PATH = "/metrics"
+
+
+def serve(collect: Callable[[], Figures], address: str = "127.0.0.1", *, port: int) -> Endpoint:
+    """Serve ``/metrics`` from daemon threads, as text or as OpenMetrics, whichever is asked for.
+
+    Args:
+        collect: Gives the latest figures; called once a scrape, from another thread.
+        address: Address to bind; the default keeps the figures on this machine.
+        port: Port to begin with; where it is taken the next free one, 0 any free one.
+
+    Returns:
+        The endpoint: ``port``, ``url``, ``warning`` (empty where all is well) and ``close()``.
+
+    Raises:
+        OrderError: The address cannot be bound at all.
+
+    Example:
+        >>> endpoint = serve(lambda: Figures(run_id="demo", attempt=0), port=0)
+        >>> endpoint.warning
+        ''
+        >>> endpoint.close()
+    """
+    registry = registry_of(collect)
+
+    def page(accept: str) -> Page:
+        if "application/openmetrics-text" in accept:
+            # The library leaves this one function untyped.
+            text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+            return Page(openmetrics.CONTENT_TYPE_LATEST, text)
+        return Page(TEXT_CONTENT_TYPE, generate_latest(registry))
+
+    return listen({METRICS_PATH: page}, address=address, port=port)
+
+
+def registry_of(collect: Callable[[], Figures]) -> CollectorRegistry:
+    """Make a registry of its own whose one collector asks for the figures at every scrape.
+
+    Args:
+        collect: Gives the latest figures.
+
+    Returns:
+        A registry for ``generate_latest`` or ``write_to_textfile``. Unknown figures have no
+        sample, and counters never fall.
+
+    Example:
+        >>> registry = registry_of(lambda: Figures(run_id="demo", attempt=0, tokens=512))
+        >>> registry.get_sample_value(
+        ...     "greenai_tokens_total", {"run_id": "demo", "attempt": "0"}
+        ... )
+        512.0
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_FiguresCollector(collect))
+    return registry
+
+
+def label_text(text: str) -> str:
+    r"""Make a text safe as a label value: what no screen shows is escaped, the rest is cut.
+
+    Example:
+        >>> label_text("a\x1b[2Jb\ud800")
+        'a\\x1b[2Jb\\ud800'
+    """
+    text = text[:LABEL_CHARACTERS_MAX]
+    if not text.isprintable():
+        text = "".join(
+            one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
+            for one in text
+        )
+    return text[:LABEL_CHARACTERS_MAX]
+
+
+class _FiguresCollector(Collector):
+    """Turns figures into the families of the catalogue."""
+
+    def __init__(self, collect: Callable[[], Figures]) -> None:
+        self._collect = collect
+        self._highest: dict[tuple[str, ...], float] = {}
+        self._lock = threading.Lock()
+
+    def describe(self) -> list[Metric]:
+        """Say nothing, so that registering does not ask for figures."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families that have a sample."""
+        with self._lock:
+            figures = self._collect()
+            families = [self._family(family, figures) for family in FAMILIES]
+        yield from (family for family in families if family.samples)
+
+    def _family(self, family: Family, figures: Figures) -> Metric:
+        labels = ("run_id", "attempt", *family.labels)
+        run = (label_text(figures.run_id), str(figures.attempt))
+        if family.type == "histogram":
+            return _histogram(family, labels, run, _HISTOGRAMS[family.name](figures))
+        if family.type == "info":
+            info = InfoMetricFamily(family.name.removesuffix("_info"), family.help, labels=())
+            for values in _INFOS[family.name](figures):
+                texts = (*run, *map(label_text, values))
+                info.add_metric((), dict(zip(labels, texts, strict=True)))
+            return info
+        known = (
+            ((*run, *map(label_text, values)), float(number))
+            for values, number in _NUMBERS[family.name](figures)
+            if number is not None and math.isfinite(number)
+        )
+        if family.type == "gauge":
+            gauge = GaugeMetricFamily(family.name, family.help, labels=labels, unit=family.unit)
+            for texts, number in known:
+                gauge.add_metric(texts, number)
+            return gauge
+        counter = CounterMetricFamily(family.name, family.help, labels=labels, unit=family.unit)
+        for texts, number in known:
+            counter.add_metric(texts, self._never_falling((family.name, *texts), number))
+        return counter
+
+    def _never_falling(self, series: tuple[str, ...], number: float) -> float:
+        """Hold the highest value: a counter that falls by 1 J would be read as a restart at 0."""
+        highest = self._highest[series] = max(number, self._highest.get(series, 0.0))
+        return highest
+
+
+def _histogram(
+    family: Family, labels: tuple[str, ...], run: tuple[str, ...], steps: StepHistogram | None
+) -> HistogramMetricFamily:
+    metric = HistogramMetricFamily(family.name, family.help, labels=labels, unit=family.unit)
+    if steps is None:
+        return metric
+    buckets, total = steps.snapshot()
+    rows: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+    for bucket in buckets:
+        upper = "+Inf" if math.isinf(bucket.upper) else repr(bucket.upper)
+        if bucket.exemplar is None:
+            rows.append((upper, bucket.count))
+        else:
+            value, step, unix_s = bucket.exemplar
+            rows.append((upper, bucket.count, Exemplar({"step": str(step)}, value, unix_s)))
+    metric.add_metric(run, rows, total)
+    return metric
+
+
+def _devices(number_of: Callable[[DeviceFigures], float | None], *, only: str = "") -> _NumbersOf:
+    """One number a device, where ``only`` is its kind or empty."""
+    return lambda figures: [
+        ((one.device, one.kind), number_of(one))
+        for one in figures.devices
+        if one.kind == only or not only
+    ]
+
+
+def _run(number_of: Callable[[Figures], float | None]) -> _NumbersOf:
+    """One number for the whole run."""
+    return lambda figures: [((), number_of(figures))]
+
+
+_NUMBERS: dict[str, _NumbersOf] = {
+    "greenai_energy_joules_total": lambda figures: [
+        ((one.device, one.kind, phase), energy_j)
+        for one in figures.devices
+        for phase, energy_j in one.energy_j_by_phase.items()
+    ],
+    "greenai_power_watts": _devices(lambda one: one.power_w),
+    "greenai_gpu_power_limit_watts": _devices(lambda one: one.power_limit_w, only="gpu"),
+    "greenai_gpu_utilization_ratio": _devices(lambda one: one.utilization_ratio, only="gpu"),
+    "greenai_gpu_memory_used_bytes": _devices(lambda one: one.memory_used_bytes, only="gpu"),
+    "greenai_gpu_temperature_celsius": _devices(lambda one: one.temperature_c, only="gpu"),
+    "greenai_emissions_co2e_grams_total": lambda figures: [(("operational",), figures.emissions_g)],
+    "greenai_grid_intensity_co2e_grams_per_kwh": lambda figures: [
+        ((figures.intensity_region, figures.intensity_source), figures.intensity_g_per_kwh)
+    ],
+    "greenai_pue_ratio": _run(lambda figures: figures.pue),
+    "greenai_optimizer_steps_total": _run(lambda figures: figures.steps),
+    "greenai_batches_total": _run(lambda figures: figures.batches),
+    "greenai_samples_total": _run(lambda figures: figures.samples),
+    "greenai_tokens_total": _run(lambda figures: figures.tokens),
+    "greenai_model_flops_total": _run(lambda figures: figures.flops),
+    "greenai_epoch": _run(lambda figures: figures.epoch),
+    "greenai_global_step": _run(lambda figures: figures.global_step),
+    "greenai_run_start_time_seconds": _run(lambda figures: figures.start_unix_s),
+    "greenai_last_sample_timestamp_seconds": _run(lambda figures: figures.last_sample_unix_s),
+    "greenai_sampler_errors_total": lambda figures: [
+        ((source,), count) for source, count in figures.errors.items()
+    ],
+    "greenai_sampler_overhead_seconds_total": _run(lambda figures: figures.overhead_cpu_s),
+}
+"""Values of the family's own labels, and the number, of every sample."""
+
+_HISTOGRAMS: dict[str, Callable[[Figures], StepHistogram | None]] = {
+    "greenai_step_energy_joules": lambda figures: figures.step_energy_j,
+    "greenai_step_duration_seconds": lambda figures: figures.step_duration_s,
+}
+
+_INFOS: dict[str, Callable[[Figures], list[tuple[str, ...]]]] = {
+    "greenai_run_info": lambda figures: [
+        tuple(figures.info.get(label, "") for label in BY_NAME["greenai_run_info"].labels)
+    ],
+    "greenai_device_info": lambda figures: [
+        (one.device, one.kind, one.uuid, one.model, one.vendor, one.method, one.trust)
+        for one in figures.devices
+    ],
+}
+"""Values of the family's own labels, of every sample."""

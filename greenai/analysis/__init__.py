@@ -1,0 +1,1 @@
+"""Pure functions from readings and marks to energies, footprints and comparisons."""

@@ -1,0 +1,153 @@
+"""What a comparison knows of a run, and the checks that runs must pass to be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from typing import TYPE_CHECKING, Literal
+
+from greenai.errors import ComparisonError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+UNITS = ("token", "sample", "step", "flop")
+"""What energy and time may be counted per."""
+TRUST = ("measured", "modelled", "assumed")
+MEASURED_ENOUGH = 0.5
+"""Share of the energy that must be measured; the rest is mostly time times a constant, and says
+of a ratio of energies what the ratio of times says."""
+COVERED_ENOUGH = 0.95
+"""Share of a run that its energy must be of; below it the gap may be larger than the difference."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunFigures:
+    """What a comparison needs to know of one run.
+
+    Attributes:
+        run_id: Identity of the run; a run counts once.
+        variant: What is compared: repeats of one thing share it.
+        energy_j: IT energy of the work below; NaN is unknown.
+        duration_s: Time of the same work; NaN is unknown.
+        amounts: Work done, by unit: any of ``token, sample, step, flop``.
+        trust: Shares of the energy that are ``measured``, ``modelled`` and ``assumed``.
+        pair: What the run shares with one run of every other variant, as its repeat or seed;
+            from the manifest, never from the order of folders. None is nothing.
+        devices: Models of the devices that the energy is of; empty is unknown.
+        position: Place in the order in which the runs were made; None is unknown.
+        coverage: Share of the work's time and devices that the energy is of; NaN is unknown.
+    """
+
+    run_id: str
+    variant: str
+    energy_j: float
+    duration_s: float
+    amounts: Mapping[str, float]
+    trust: Mapping[str, float]
+    pair: str | None = None
+    devices: tuple[str, ...] = ()
+    position: int | None = None
+    coverage: float = math.nan
+
+
+def runs_by_variant(figures: Sequence[RunFigures], baseline: str) -> dict[str, list[RunFigures]]:
+    """Group the runs, at least the baseline's and one other variant's.
+
+    Raises:
+        ComparisonError: There is nothing to compare with, or a run is given twice.
+    """
+    groups: dict[str, list[RunFigures]] = {}
+    seen: set[str] = set()
+    for run in figures:
+        if run.run_id in seen:
+            raise ComparisonError(
+                f"The run {run.run_id!r} is given twice.",
+                "It would count as a repeat, and intervals would come out too narrow.",
+                "give each run folder once",
+            )
+        seen.add(run.run_id)
+        groups.setdefault(run.variant, []).append(run)
+    if baseline not in groups:
+        near = difflib.get_close_matches(baseline, groups, n=1) or sorted(groups)
+        raise ComparisonError(
+            f"No run has the variant {baseline!r}, the baseline.",
+            "There is nothing to compare with.",
+            f"use --baseline {' or '.join(map(repr, near))}" if near else "give some runs",
+        )
+    if len(groups) == 1:
+        raise ComparisonError(
+            f"All {len(figures)} runs have the variant {baseline!r}.",
+            "A comparison needs the baseline and at least one other variant.",
+            "name the variants when tracking: track(folder, variant=...)",
+        )
+    return groups
+
+
+def check_unit(figures: Sequence[RunFigures], per: str) -> None:
+    """Refuse a unit that some run has no amount of.
+
+    Raises:
+        ComparisonError: It names the runs, and the units that all runs have.
+    """
+    if per not in UNITS:
+        raise ComparisonError(
+            f"Unknown unit {per!r}.",
+            "Energy has to be counted per something.",
+            f"use one of {', '.join(UNITS)}",
+        )
+    without = [run.run_id for run in figures if not _is_amount(run.amounts.get(per))]
+    if not without:
+        return
+    possible = [unit for unit in UNITS if all(_is_amount(run.amounts.get(unit)) for run in figures)]
+    listed = ", ".join(without[:5]) + (", ..." if len(without) > len(without[:5]) else "")
+    raise ComparisonError(
+        f"{len(without)} of {len(figures)} runs have no {per}s: {listed}.",
+        f"Energy per {per} cannot be worked out for them.",
+        f"count {per}s in each step, or compare --per {' or '.join(possible)}"
+        if possible
+        else f"count {per}s in each step; these runs share no other unit either",
+    )
+
+
+def check_devices(figures: Sequence[RunFigures]) -> None:
+    """Refuse runs on unlike devices; unknown devices pass.
+
+    Raises:
+        ComparisonError: It names one run of each kind.
+    """
+    kinds = {tuple(sorted(run.devices)): run.run_id for run in figures if run.devices}
+    if len(kinds) > 1:
+        listed = "; ".join(f"{run_id} on {' + '.join(kind)}" for kind, run_id in kinds.items())
+        raise ComparisonError(
+            f"The runs were made on unlike devices: {listed}.",
+            "A difference between variants could not be told from one between machines.",
+            "compare runs of one machine, or allow it with --across device",
+        )
+
+
+def per_unit(
+    runs: Sequence[RunFigures], per: str, field: Literal["energy_j", "duration_s"]
+) -> list[float]:
+    """Energy or time of each run per unit of its work; NaN where it is unknown or not positive."""
+    totals = [getattr(run, field) for run in runs]
+    return [
+        total / run.amounts[per] if 0 < total < math.inf else math.nan
+        for total, run in zip(totals, runs, strict=True)
+    ]
+
+
+def trust_shares(runs: Sequence[RunFigures]) -> dict[str, float]:
+    """Shares of the runs' energy by trust; NaN where a run's energy or shares are unknown."""
+    total_j = sum(run.energy_j for run in runs)
+    if not total_j > 0 or any(not run.trust for run in runs):
+        return dict.fromkeys(TRUST, math.nan)
+    return {
+        kind: sum(run.energy_j * run.trust.get(kind, 0.0) for run in runs) / total_j
+        for kind in TRUST
+    }
+
+
+def _is_amount(amount: float | None) -> bool:
+    return amount is not None and 0 < amount < math.inf

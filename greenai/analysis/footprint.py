@@ -1,0 +1,219 @@
+"""Energy turned into operational emissions, with every factor and assumption beside the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from greenai.errors import OrderError
+from greenai.units import emissions_g
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+COMPONENTS = {"gpu": "GPU", "cpu": "CPU", "dram": "DRAM", "other": "other devices"}
+"""Components that are metered apart, in report order, with their names for people."""
+NODE = "node"
+"""The component of a meter that sees everything the node draws."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Footprint:
+    """Operational emissions of one run and all that they were worked out from.
+
+    Attributes:
+        energy_j: IT energy; NaN is unknown.
+        pue: Power usage effectiveness of the site; None leaves emissions to the IT energy.
+        facility_energy_j: IT energy times PUE; NaN where either is unknown.
+        intensity_g_per_kwh: Carbon intensity of the electricity.
+        intensity_source: Where the intensity comes from.
+        intensity_year: The year that the intensity is about; None is unknown.
+        intensity_basis: ``direct``, ``lifecycle`` or ``unknown``.
+        place: Country, or country and region, of the intensity.
+        operational_co2e_g: Grams of CO2 equivalent; NaN where the energy is unknown.
+        boundary: Which devices the energy is of.
+        assumptions: What was assumed or left out, in sentences; nothing is assumed silently.
+    """
+
+    energy_j: float
+    pue: float | None
+    facility_energy_j: float
+    intensity_g_per_kwh: float
+    intensity_source: str
+    intensity_year: int | None
+    intensity_basis: str
+    place: str
+    operational_co2e_g: float
+    boundary: str
+    assumptions: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as JSON knows it; unknown is None."""
+        return {field.name: _json(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+def footprint(
+    energy_j: float,
+    intensity_g_per_kwh: float,
+    *,
+    source: str,
+    place: str,
+    year: int | None = None,
+    basis: str = "unknown",
+    world_average: bool = False,
+    pue: float | None = None,
+    components: Iterable[str] = (),
+    trust: Mapping[str, float] | None = None,
+    coverage: float = 1.0,
+) -> Footprint:
+    """Operational emissions of an amount of IT energy.
+
+    IT energy times PUE times intensity. PUE enters here and nowhere before, so that it is counted
+    once and the record can be read again with another one.
+
+    Args:
+        energy_j: IT energy, in joules; NaN is unknown.
+        intensity_g_per_kwh: Carbon intensity of the electricity, in gCO2e/kWh.
+        source: Where the intensity comes from.
+        place: Country, or country and region, of the intensity.
+        year: The year that the intensity is about.
+        basis: ``direct``, ``lifecycle`` or ``unknown``.
+        world_average: Whether the intensity stands in for a place that nobody named.
+        pue: Facility energy divided by IT energy; None leaves emissions to the IT energy.
+        components: Which of ``gpu, cpu, dram, other, node`` the energy is of.
+        trust: Shares of the energy that are ``measured``, ``modelled`` and ``assumed``.
+        coverage: Share of the run's time and devices that the energy is of; NaN is unknown.
+
+    Returns:
+        Emissions in grams with all factors; NaN where the energy is NaN.
+
+    Raises:
+        OrderError: PUE is below 1 or no number, or the energy or the intensity is negative.
+
+    Example:
+        >>> result = footprint(3_600_000, 56.0, source="a table", place="FRA", pue=1.25)
+        >>> result.operational_co2e_g, result.facility_energy_j
+        (70.0, 4500000.0)
+
+    Source: ISO/IEC 21031 (SCI), O = E · I; PUE by ISO/IEC 30134-2.
+    """
+    _check(energy_j, intensity_g_per_kwh, pue)
+    factor = 1.0 if pue is None else pue
+    boundary = boundary_text(components)
+    return Footprint(
+        energy_j=energy_j,
+        pue=pue,
+        facility_energy_j=math.nan if pue is None else energy_j * pue,
+        intensity_g_per_kwh=intensity_g_per_kwh,
+        intensity_source=source,
+        intensity_year=year,
+        intensity_basis=basis,
+        place=place,
+        operational_co2e_g=emissions_g(energy_j, intensity_g_per_kwh, factor),
+        boundary=boundary,
+        assumptions=tuple(
+            _assumptions(energy_j, pue, boundary, trust or {}, coverage)
+            + _about_intensity(intensity_g_per_kwh, year, basis, world_average=world_average)
+        ),
+    )
+
+
+def boundary_text(components: Iterable[str]) -> str:
+    """Which devices the energy is of, for people.
+
+    Args:
+        components: Any of ``gpu, cpu, dram, other, node``.
+
+    Returns:
+        Their names in report order; "only" wherever no meter saw the whole node.
+
+    Raises:
+        OrderError: A component has another name.
+
+    Example:
+        >>> boundary_text(["dram", "gpu", "cpu"])
+        'GPU + CPU + DRAM only'
+    """
+    present = set(components)
+    unknown = present - COMPONENTS.keys() - {NODE}
+    if unknown:
+        raise OrderError(
+            f"Unknown component {min(unknown)!r}.", hint=f"use {', '.join(COMPONENTS)} or {NODE}"
+        )
+    if NODE in present:
+        return "whole node"
+    names = [name for component, name in COMPONENTS.items() if component in present]
+    return f"{' + '.join(names)} only" if names else "nothing metered"
+
+
+def _check(energy_j: float, intensity_g_per_kwh: float, pue: float | None) -> None:
+    if pue is not None and not 1 <= pue < math.inf:
+        raise OrderError(
+            f"PUE is {pue:g}.",
+            "A site cannot draw less than its computers do; emissions would come out wrong.",
+            "give facility energy divided by IT energy, at least 1",
+        )
+    if energy_j < 0:
+        raise OrderError(
+            f"The energy is {energy_j:g} J.", "A run cannot give energy back.", "check the record"
+        )
+    if not 0 <= intensity_g_per_kwh < math.inf:
+        raise OrderError(
+            f"The carbon intensity is {intensity_g_per_kwh:g} g/kWh.",
+            "Emissions cannot be worked out with it.",
+            "give grams of CO2 equivalent per kWh, at least 0",
+        )
+
+
+def _assumptions(
+    energy_j: float, pue: float | None, boundary: str, trust: Mapping[str, float], coverage: float
+) -> list[str]:
+    """Say what the energy leaves out and how it was come by."""
+    said = []
+    if math.isnan(energy_j):
+        said.append("The energy is unknown, and so are the emissions.")
+    if pue is None:
+        said.append(
+            "No PUE was given: the emissions are those of the IT energy, without cooling and "
+            "power distribution."
+        )
+    if boundary.endswith("only"):
+        said.append(
+            f"The energy is that of {boundary}: fans, network, storage and losses of the power "
+            "supply are not in it."
+        )
+    if coverage < 1:
+        said.append(
+            f"{coverage:.1%} of the run's time and devices are covered; the rest is unknown and "
+            "not counted."
+        )
+    said += [
+        f"{trust[kind]:.1%} of the energy is {kind}, not measured."
+        for kind in ("modelled", "assumed")
+        if trust.get(kind, 0.0) > 0
+    ]
+    return said
+
+
+def _about_intensity(
+    intensity_g_per_kwh: float, year: int | None, basis: str, *, world_average: bool
+) -> list[str]:
+    said = []
+    if world_average:
+        said.append(
+            f"No country was given: the world average of {intensity_g_per_kwh:g} g/kWh was used."
+        )
+    when = "an unknown year" if year is None else str(year)
+    said.append(f"The intensity is the average of {when}, constant over the run.")
+    if basis == "direct":
+        said.append("The intensity counts what power stations emit, not fuel supply and building.")
+    if intensity_g_per_kwh == 0:
+        said.append("The intensity is 0: the source counts none of the generation as emitting.")
+    return said
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value

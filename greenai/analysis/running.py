@@ -1,0 +1,361 @@
+"""The same sums while the run goes on: attribution of the growing tail, in bounded memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from greenai.analysis.series import (
+    SILENCE_NS,
+    bridged_energy,
+    covered_energy,
+    is_covered,
+    series_from,
+)
+from greenai.analysis.timeline import DATA_WAIT, OTHER, SETUP, TRAIN_STEP, UNATTRIBUTED, timeline
+from greenai.metrics import PHASES
+from greenai.record.types import (
+    FIXED_NAMES,
+    NOTE,
+    PHASE_BEGIN,
+    PHASE_END,
+    STEP_END,
+    STOP,
+    VALUE,
+    ChannelReadings,
+    Marks,
+)
+from greenai.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from greenai.analysis.series import Series
+    from greenai.analysis.timeline import Timeline
+    from greenai.sensors.base import Channel
+    from greenai.units import Floats
+
+ReadingRow = tuple[int, int, int, float, int]
+MarkRow = tuple[int, int, int, int, float]
+
+_DROPPED = FIXED_NAMES.index("marks_dropped")
+_TRAIN_START = FIXED_NAMES.index("train_start")
+_OTHER_THREAD = FIXED_NAMES.index("other_thread")
+_EPOCH = FIXED_NAMES.index("epoch")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettledStep:
+    """A step whose energy no later reading changes; NaN is unknown."""
+
+    index: int
+    epoch: float
+    energy_j: float
+    duration_s: float
+    batches: float
+    tokens: float
+    samples: float
+    flops: float
+
+
+class _Pending:
+    """What has settled of the step that has not ended: per channel the energy of its two parts."""
+
+    def __init__(self, channels: int) -> None:
+        self.train_j = np.zeros(channels)
+        self.wait_j = np.zeros(channels)
+        self.duration_ns = 0.0
+        self.known = True
+
+    def widen(self, channels: int) -> None:
+        more = channels - len(self.train_j)
+        if more:
+            self.train_j = np.append(self.train_j, np.zeros(more))
+            self.wait_j = np.append(self.wait_j, np.zeros(more))
+
+
+class RunningAttribution:
+    """Attribution of a run that is not over; fed with the rows that the record gets.
+
+    At the end, everything fed and closed, ``phase_j`` equals the offline attribution.
+
+    Example:
+        >>> running = RunningAttribution()
+        >>> running.settle()
+        []
+        >>> running.settled_ns is None
+        True
+    """
+
+    def __init__(self) -> None:
+        self.channels: list[Channel] = []
+        self.phase_j = np.zeros((0, len(PHASES)))
+        """Settled energy in joules, by primary channel and phase. Shape (channels, phases)."""
+        self.power_w: list[float] = []
+        """Latest power by primary channel; NaN while unknown."""
+        self.settled_ns: int | None = None
+        """Time up to which everything is settled; None before anything is."""
+        self._seen = 0
+        self._stop_ns: int | None = None
+        self._places: dict[int, int] = {}
+        self._rows: list[list[ReadingRow]] = []
+        self._newest_ns: list[int] = []
+        self._booked_ns: list[int] = []
+        self._marks: list[MarkRow] = []
+        self._names: tuple[str, ...] = FIXED_NAMES
+        self._open: list[int] = []
+        self._pending = _Pending(0)
+        self._trained = False
+        self._epoch = math.nan
+
+    @property
+    def settled_j(self) -> Floats:
+        """All settled energy in joules, the open step's included. Shape (channels,)."""
+        open_j = self._pending.train_j + self._pending.wait_j
+        return np.asarray(self.phase_j.sum(axis=1) + open_j, dtype=np.float64)
+
+    def open_j(self, now_ns: int) -> float:
+        """Most energy that can have been used since; infinite where a device states no limit."""
+        if self.settled_ns is None:
+            return 0.0
+        limits_w = [channel.power_max_w for channel in self.channels]
+        limit_w = math.inf if any(map(math.isnan, limits_w)) else sum(limits_w)
+        return limit_w * max(0, now_ns - self.settled_ns) / NS_PER_S
+
+    def add_channels(self, channels: Sequence[Channel]) -> None:
+        """Take all channels known so far; only primary ones that carry energy are attributed."""
+        for position in range(self._seen, len(channels)):
+            channel = channels[position]
+            if channel.primary and channel.quantity in {"energy_j", "power_w"}:
+                self._places[position] = len(self.channels)
+                self.channels.append(channel)
+                self._rows.append([])
+                self._newest_ns.append(0)
+                self._booked_ns.append(0)
+                self.power_w.append(math.nan)
+        self._seen = len(channels)
+        more = len(self.channels) - len(self.phase_j)
+        self.phase_j = np.vstack([self.phase_j, np.zeros((more, len(PHASES)))])
+        self._pending.widen(len(self.channels))
+
+    def feed(
+        self, readings: Iterable[ReadingRow], marks: Iterable[MarkRow], names: tuple[str, ...]
+    ) -> None:
+        """Take new rows, in the order in which the record gets them."""
+        self._names = names
+        for mark in marks:
+            self._marks.append(mark)
+            if mark[1] == STOP:
+                self._stop_ns = mark[0]
+        for row in readings:
+            place = self._places.get(row[0])
+            if place is not None:
+                self._rows[place].append(row)
+                self._newest_ns[place] = row[2]
+
+    def settle(self, *, closed: bool = False, wait: bool = False) -> list[SettledStep]:
+        """Attribute what no later row can change.
+
+        Args:
+            closed: The run is over and all rows are fed: the open end is ``other``.
+            wait: Some sensor is still being opened, so nothing can be settled yet.
+
+        Returns:
+            The steps that have settled since the last call, in order.
+        """
+        if wait or (self.settled_ns is None and not self._marks):
+            return []
+        series = [self._series(place) for place in range(len(self.channels))]
+        begin_ns = self.settled_ns if self.settled_ns is not None else self._marks[0][0]
+        end_ns = self._settleable_ns(series, closed=closed)
+        if end_ns <= begin_ns and not closed:
+            return []
+        end_ns = max(begin_ns, end_ns)
+        now = [mark for mark in self._marks if mark[0] <= end_ns or closed]
+        self._marks = self._marks[len(now) :]
+        cut = timeline(self._with_past(now, begin_ns), end_ns, open_end=True, trained=self._trained)
+        if _starts_before_a_step(now):
+            self._give_up_pending(OTHER if self._trained else SETUP)
+        steps = self._book(cut, series)
+        self._follow(now)
+        if closed:
+            self._give_up_pending(OTHER)
+        self.settled_ns = int(cut.edges_ns[-1])
+        self._forget(self.settled_ns)
+        return steps
+
+    def _series(self, place: int) -> Series:
+        rows = self._rows[place]
+        columns = list(zip(*rows, strict=True)) if rows else [()] * 5
+        readings = ChannelReadings(
+            self.channels[place],
+            np.array(columns[1], dtype=np.int64),
+            np.array(columns[2], dtype=np.int64),
+            np.array(columns[3], dtype=np.float64),
+            np.array(columns[4], dtype=np.uint8),
+        )
+        series = series_from(readings)
+        if len(series.t_ns) > 1 and series.t_ns[-1] > series.t_ns[0]:
+            last = int(np.flatnonzero(series.t_ns < series.t_ns[-1])[-1])
+            seconds = (series.t_ns[-1] - series.t_ns[last]) / NS_PER_S
+            self.power_w[place] = float((series.energy_j[-1] - series.energy_j[last]) / seconds)
+        return series
+
+    def _settleable_ns(self, series: list[Series], *, closed: bool) -> int:
+        """Time up to which every channel that still speaks has been read."""
+        seen_ns = [*self._newest_ns, *(mark[0] for mark in self._marks[-1:])]
+        newest_ns = max(seen_ns, default=self.settled_ns or 0)
+        if self._stop_ns is not None and closed:
+            return self._stop_ns
+        if closed:
+            knots_ns = [int(one.t_ns[-1]) for one in series if len(one.t_ns)]
+            return max([*knots_ns, *(mark[0] for mark in self._marks[-1:])], default=newest_ns)
+        speaking = [
+            int(one.t_ns[-1])
+            for one in series
+            if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] < SILENCE_NS
+        ]
+        ends_ns = [*speaking] if self._stop_ns is None else [*speaking, self._stop_ns]
+        return min(ends_ns, default=newest_ns)
+
+    def _with_past(self, rows: list[MarkRow], begin_ns: int) -> Marks:
+        """Marks of the tail, led by what is still open from before."""
+        past: list[MarkRow] = []
+        if self.settled_ns is not None:
+            past = [(begin_ns, NOTE, _OTHER_THREAD, 0, 0.0)]  # an edge, and nothing else
+            past += [(begin_ns, PHASE_BEGIN, name, 0, 0.0) for name in self._open]
+        columns = list(zip(*(past + rows), strict=True)) or [()] * 5
+        return Marks(
+            np.array(columns[0], dtype=np.int64),
+            np.array(columns[1], dtype=np.uint8),
+            np.array(columns[2], dtype=np.uint16),
+            np.array(columns[3], dtype=np.int64),
+            np.array(columns[4], dtype=np.float64),
+            self._names,
+        )
+
+    def _book(self, cut: Timeline, series: list[Series]) -> list[SettledStep]:
+        """Add the energy of the newly settled segments to phases, steps and the open step."""
+        count = len(cut.steps.index)
+        edges_ns = cut.edges_ns
+        begin_ns, end_ns = int(edges_ns[0]), int(edges_ns[-1])
+        lengths_ns = np.diff(edges_ns).astype(np.float64)
+        owned, free = cut.step >= 0, cut.step < 0
+        waits = owned & (cut.phase == DATA_WAIT)
+        trains = owned & ~waits
+        unknown = np.zeros(count + 1, dtype=bool)
+        train_j = np.zeros((len(series), count + 1))
+        wait_j = np.zeros((len(series), count + 1))
+        for place, one in enumerate(series):
+            segment_j = np.diff(covered_energy(one, edges_ns))
+            phases = np.bincount(cut.phase[free], segment_j[free], minlength=len(PHASES))
+            self.phase_j[place] += phases
+            self.phase_j[place, UNATTRIBUTED] += self._late_j(place, one, begin_ns, end_ns)
+            train_j[place] = np.bincount(cut.step[trains], segment_j[trains], minlength=count + 1)
+            wait_j[place] = np.bincount(cut.step[waits], segment_j[waits], minlength=count + 1)
+            hidden = owned & ~is_covered(one, edges_ns[:-1], edges_ns[1:]) & (lengths_ns > 0)
+            unknown |= np.bincount(cut.step[hidden], minlength=count + 1) > 0
+        own_ns = np.zeros(count + 1)
+        own_ns += np.bincount(cut.step[owned], lengths_ns[owned], minlength=count + 1)
+        unknown[:count] |= cut.steps.broken
+        self._join_pending(train_j, wait_j, own_ns, unknown)
+        steps = [
+            self._close_step(cut, at, train_j[:, at], wait_j[:, at], own_ns[at], bool(unknown[at]))
+            for at in range(count)
+        ]
+        self._pending.train_j, self._pending.wait_j = train_j[:, count], wait_j[:, count]
+        self._pending.duration_ns = float(own_ns[count])
+        self._pending.known = not unknown[count]
+        return steps
+
+    def _late_j(self, place: int, one: Series, begin_ns: int, end_ns: int) -> float:
+        """Energy of time that was settled while the device was silent, and of bridged gaps.
+
+        A device that is back after a gap says for a time already settled what it used; where in
+        that time is not asked any more.
+        """
+        booked_ns = min(self._booked_ns[place] or begin_ns, begin_ns)
+        late = np.diff(covered_energy(one, np.array([booked_ns, begin_ns])))[0]
+        bridged_j = bridged_energy(one, booked_ns, end_ns)
+        if len(one.t_ns):
+            self._booked_ns[place] = min(end_ns, int(one.t_ns[-1]))
+        else:
+            self._booked_ns[place] = booked_ns
+        return float(late) + bridged_j
+
+    def _join_pending(
+        self,
+        train_j: Floats,
+        wait_j: Floats,
+        own_ns: Floats,
+        unknown: npt.NDArray[np.bool_],
+    ) -> None:
+        """The step that ends first, or else the open one, began before this tail."""
+        train_j[:, 0] += self._pending.train_j
+        wait_j[:, 0] += self._pending.wait_j
+        own_ns[0] += self._pending.duration_ns
+        unknown[0] |= not self._pending.known
+
+    def _close_step(
+        self, cut: Timeline, at: int, train_j: Floats, wait_j: Floats, own_ns: float, unknown: bool
+    ) -> SettledStep:
+        if unknown:
+            self.phase_j[:, UNATTRIBUTED] += train_j + wait_j
+        else:
+            self.phase_j[:, TRAIN_STEP] += train_j
+            self.phase_j[:, DATA_WAIT] += wait_j
+        steps = cut.steps
+        known = len(self.channels) > 0 and not unknown
+        epoch = float(steps.epoch[at])
+        self._epoch = self._epoch if math.isnan(epoch) else epoch
+        return SettledStep(
+            index=int(steps.index[at]),
+            epoch=self._epoch,
+            energy_j=float((train_j + wait_j).sum()) if known else math.nan,
+            duration_s=own_ns / NS_PER_S,
+            batches=float(steps.batches[at]),
+            tokens=float(steps.tokens[at]),
+            samples=float(steps.samples[at]),
+            flops=float(steps.flops[at]),
+        )
+
+    def _give_up_pending(self, phase: int) -> None:
+        """Time that was open led to no step; what it used belongs to a phase."""
+        self.phase_j[:, phase] += self._pending.train_j + self._pending.wait_j
+        self._pending = _Pending(len(self.channels))
+
+    def _follow(self, rows: list[MarkRow]) -> None:
+        """Remember what is open at the end of the tail."""
+        for _, kind, name, _, value in rows:
+            if kind == PHASE_BEGIN:
+                self._open.append(name)
+            elif kind == PHASE_END and name in self._open:
+                del self._open[len(self._open) - 1 - self._open[::-1].index(name)]
+            elif kind == STEP_END or (kind == NOTE and name == _TRAIN_START):
+                self._trained = True
+            elif kind == VALUE and name == _EPOCH:
+                self._epoch = value
+        after = max((at for at, row in enumerate(rows) if row[1] == STEP_END), default=-1)
+        if any(kind == NOTE and name == _DROPPED for _, kind, name, _, _ in rows[after + 1 :]):
+            self._pending.known = False
+
+    def _forget(self, settled_ns: int) -> None:
+        """Keep of each channel the last knot that is settled, and what came after it."""
+        for rows in self._rows:
+            settled = sum(1 for row in rows if row[2] <= settled_ns)
+            del rows[: max(0, settled - 1)]
+
+
+def _starts_before_a_step(rows: list[MarkRow]) -> bool:
+    """Whether training starts (again) before any step ends."""
+    for _, kind, name, _, _ in rows:
+        if kind == STEP_END:
+            return False
+        if kind == NOTE and name == _TRAIN_START:
+            return True
+    return False

@@ -1,0 +1,209 @@
+"""What a user calls: track, load, compare; record and analysis joined, and files written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenai.errors import ComparisonError
+from greenai.live.tracker import Tracker
+from greenai.settings import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from greenai.analysis.compare import Comparison
+    from greenai.run import Run
+
+__all__ = ["Run", "compare", "load", "track", "write_comparison", "write_derived"]
+
+StrPath = str | os.PathLike[str]
+
+
+def __getattr__(name: str) -> object:
+    """Load Run on first use: it needs pandas, and track must not."""
+    if name == "Run":
+        from greenai.run import Run  # noqa: PLC0415 - loads pandas
+
+        return Run
+    raise AttributeError(f"module 'greenai.api' has no attribute {name!r}")
+
+
+def track(
+    folder: StrPath | None = None,
+    *,
+    variant: str | None = None,
+    project: str | None = None,
+    country: str | None = None,
+    region: str | None = None,
+    pue: float | None = None,
+    sensors: Iterable[str] | None = None,
+    devices: Iterable[str] | None = None,
+    metrics_port: int | None = None,
+    metrics_address: str | None = None,
+    warmup_s: float | None = None,
+    resume: bool | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Tracker:
+    """Meter a plain training loop.
+
+    Every argument may also come from ``GREENAI_<NAME>`` or the TOML file that
+    ``GREENAI_CONFIG`` names; the argument goes first.
+
+    Args:
+        folder: Run folder; ``{project}``, ``{variant}``, ``{job_id}`` and ``{date}`` are filled
+            in. One that holds a run already gets a sibling, nothing is overwritten.
+        variant: What is compared: repeats of one thing share it.
+        project: What the run belongs to.
+        country: ISO 3166 alpha-3 code of the grid; without it the world average is used.
+        region: State, province or zone of that country.
+        pue: Power usage effectiveness of the site, at least 1.
+        sensors: Names of the sensors to use; all where None.
+        devices: UUIDs of the GPUs that the run uses; the visible ones where None.
+        metrics_port: Port of the Prometheus endpoint; none is served where None.
+        metrics_address: Address of the endpoint; loopback where None.
+        warmup_s: Seconds of training at the start that comparisons leave out.
+        resume: Whether to join the run that the folder already holds.
+        config: Facts to keep with the record; ``repeat`` pairs runs in comparisons.
+
+    Returns:
+        A tracker: use it in a ``with`` block, or call ``start`` and ``stop``.
+
+    Raises:
+        GreenAIError: A setting is out of range or unknown.
+
+    Example:
+        >>> import tempfile
+        >>> with track(tempfile.mkdtemp() + "/run", sensors=[]) as tracker:
+        ...     for batch in ([1, 2, 3], [4, 5]):
+        ...         tracker.step(tokens=len(batch))
+    """
+    settings = resolve(
+        folder=folder,
+        variant=variant,
+        project=project,
+        country=country,
+        region=region,
+        pue=pue,
+        sensors=None if sensors is None else list(sensors),
+        devices=None if devices is None else list(devices),
+        metrics_port=metrics_port,
+        metrics_address=metrics_address,
+        warmup_s=warmup_s,
+        resume=resume,
+    )
+    return Tracker(settings, config=config)
+
+
+def load(
+    path: StrPath,
+    *,
+    partial: bool = False,
+    country: str | None = None,
+    region: str | None = None,
+    pue: float | None = None,
+) -> Run:
+    """Read a run, live or finished, whole or killed.
+
+    Args:
+        path: Run folder.
+        partial: Whether to take what lies before a damaged frame.
+        country: Country of the grid, instead of the recorded one.
+        region: Region of it.
+        pue: Power usage effectiveness, instead of the recorded one.
+
+    Returns:
+        The run with its tables, totals and emissions.
+
+    Raises:
+        RecordError: The folder holds no run, or a damaged one.
+        GridError: The country or the region is unknown.
+    """
+    from greenai.record.reader import open_record  # noqa: PLC0415 - loads pyarrow
+    from greenai.run import Run  # noqa: PLC0415 - loads pandas
+
+    return Run(open_record(Path(path), partial=partial), country=country, region=region, pue=pue)
+
+
+def compare(
+    runs: Iterable[StrPath | Run],
+    *,
+    baseline: str,
+    per: str = "token",
+    across_devices: bool = False,
+) -> Comparison:
+    """Compare variants by their energy and time for the same amount of work.
+
+    Args:
+        runs: Run folders, patterns of them (``runs/dense-*``), folders that hold runs, or loaded
+            runs.
+        baseline: Variant that the others are compared with.
+        per: ``token``, ``sample``, ``step`` or ``flop``.
+        across_devices: Whether runs on unlike devices may be compared.
+
+    Returns:
+        Ratios with 95 % intervals and verdicts.
+
+    Raises:
+        ComparisonError: The runs cannot be compared so; it says what is possible.
+        RecordError: A run cannot be read.
+    """
+    from greenai.analysis.compare import compare as compare_figures  # noqa: PLC0415 - numpy
+    from greenai.run import Run  # noqa: PLC0415 - loads pandas
+
+    loaded: list[Run] = []
+    for run in runs:
+        if isinstance(run, Run):
+            loaded.append(run)
+        else:
+            loaded.extend(load(folder) for folder in run_folders(run))
+    figures = [run.figures() for run in loaded]
+    return compare_figures(figures, baseline, per, across_devices=across_devices)
+
+
+def run_folders(pattern: StrPath) -> list[Path]:
+    """Run folders that a path means: itself, the runs in it, or those that a pattern matches.
+
+    Raises:
+        ComparisonError: There are none.
+    """
+    path = Path(pattern)
+    if any(sign in str(pattern) for sign in "*?[") and not path.exists():
+        root = Path(path.anchor or ".")
+        matches = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        found = [match for match in matches if _is_run(match)]
+    elif path.is_dir() and not _is_run(path):
+        found = sorted(inner for inner in path.iterdir() if _is_run(inner))
+    else:
+        return [path]
+    if not found:
+        raise ComparisonError(
+            f"No run lies at {pattern}.",
+            "There is nothing to compare.",
+            "name run folders, or a folder that holds some",
+        )
+    return found
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "manifest.json").is_file()
+
+
+def write_derived(run_folder: Path) -> None:
+    """Write the files that are computed from the record, beside it."""
+    from greenai.exporters.report_html import write_report  # noqa: PLC0415 - loads pandas
+    from greenai.exporters.tables import export  # noqa: PLC0415 - loads pandas
+
+    run = load(run_folder, partial=True)
+    export(run, run_folder, ("csv", "parquet", "json"))
+    write_report(run, run_folder / "report.html")
+
+
+def write_comparison(comparison: Comparison, folder: Path, design: str = "") -> None:
+    """Write comparison.json, comparison.csv and comparison.html into a folder."""
+    from greenai.exporters.comparison_html import write_comparison_page  # noqa: PLC0415 - heavy
+    from greenai.exporters.tables import export_comparison  # noqa: PLC0415 - loads pandas
+
+    export_comparison(comparison, folder)
+    write_comparison_page(comparison, folder / "comparison.html", design)

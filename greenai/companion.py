@@ -1,0 +1,92 @@
+"""The sampler process: reads sensors first, then imports and serves what is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenai import sensors
+from greenai.live.process import BOOTSTRAP
+from greenai.live.sampler import Sampler
+from greenai.live.shared import STOP_ASKED, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SWITCH_S = 0.0002
+"""A sensor thread waits no longer than this for the interpreter while something is served."""
+DERIVE_S = 120.0
+"""Derived files are given up after this long."""
+
+
+def main(descriptor: int) -> None:
+    """Enter from the bootstrap: as sampler with shared memory, or (-1) to make derived files."""
+    if descriptor < 0:
+        derive(Path(sys.argv[3]))
+        return
+    sys.setswitchinterval(SWITCH_S)
+    gc.disable()  # collected after a flush, never inside a tick
+    region = Region(descriptor)
+    config = region.config()
+    sampler = Sampler(
+        region,
+        sensors.openers(config["sensors"], config["devices"]),
+        config["manifest"],
+        parent_descriptor=_descriptor_of(config["parent_pid"]),
+        parent_pid=config["parent_pid"],
+    )
+    sampler.start()
+    ended = _keep_record(sampler, region, config)
+    region_asked = int(region.header[STOP_ASKED])
+    _make_derived_files(config, wait=ended == "stopped" and region_asked > 1)
+
+
+def derive(run_folder: Path) -> None:
+    """Write the files that are computed from the record; load never trusts them."""
+    from greenai.api import write_derived  # noqa: PLC0415 - loads pandas, in a process of its own
+
+    write_derived(run_folder)
+
+
+def _keep_record(sampler: Sampler, region: Region, config: dict[str, Any]) -> str:
+    """Import what the record and the live figures need, while the sensors are being read."""
+    from greenai.record.writer import RecordWriter  # noqa: PLC0415 - sampling comes first
+    from greenai.serving import Serving  # noqa: PLC0415 - sampling comes first
+
+    writer = RecordWriter(Path(config["attempt_folder"]))
+    return sampler.run(writer, Serving(region, config))
+
+
+def _descriptor_of(pid: int) -> int | None:
+    """Descriptor that becomes readable when the training is gone, however it went.
+
+    Not a pipe's end or a lock, which a DataLoader's workers inherit and keep, and not
+    PDEATHSIG, which follows the thread that started us.
+    """
+    opener: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
+    if opener is None:
+        return None
+    with contextlib.suppress(OSError):
+        return opener(pid)
+    return None
+
+
+def _make_derived_files(config: dict[str, Any], *, wait: bool) -> None:
+    """Let a child of its own make them: pandas is never loaded in the sampler."""
+    if config["manifest"]["rank"] != 0:
+        return
+    path = json.dumps(sys.path)
+    child = subprocess.Popen(
+        [sys.executable, "-I", str(BOOTSTRAP), "-1", path, config["run_folder"]],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    if wait:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(DERIVE_S)

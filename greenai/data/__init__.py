@@ -1,0 +1,1 @@
+"""Tables of factors, every row with its source, year and licence."""

@@ -1,0 +1,1 @@
+"""What runs beside the training: marks, the sampler and the tracker."""

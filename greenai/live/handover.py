@@ -1,0 +1,116 @@
+"""What the training hands over to the sampler: facts of the run, and a thread as a last resort."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import greenai
+from greenai import sensors
+from greenai.live.launch import git_commit
+from greenai.live.sampler import Sampler
+from greenai.sensors.host import host_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greenai.live.launch import Launch
+    from greenai.live.shared import Region
+    from greenai.settings import Settings
+
+DEVICE_SENSORS = ("nvml",)
+"""Sensors of devices that belong to one rank; the others meter the whole host."""
+THREAD_PERIOD_NS = 100_000_000
+"""Where no process may be started the sensors are read in a thread, at most ten times a second."""
+
+
+def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Manifest of the run: what the user passed, and where each setting came from."""
+    values = dataclasses.asdict(settings)
+    origins = values.pop("origins")
+    values.pop("folder")  # a path of the user's; the record lies in it anyway
+    return {
+        "run_id": run_id,
+        "project": settings.project,
+        "variant": settings.variant,
+        "config": dict(config),
+        "started_utc": datetime.now(UTC).isoformat(),
+        "git_commit": git_commit(Path.cwd()),
+        "settings": {
+            name: {"value": value, "origin": origins.get(name, "default")}
+            for name, value in values.items()
+        },
+    }
+
+
+def attempt_facts(
+    run_id: str, launch: Launch, settings: Settings, framework: str
+) -> dict[str, Any]:
+    """Manifest of the attempt, as far as the training knows it; the sampler adds its part."""
+    return {
+        "run_id": run_id,
+        "launch_id": launch.launch_id,
+        "rank": launch.rank,
+        "local_rank": launch.local_rank,
+        "world_size": launch.world_size,
+        "restarts": launch.restarts,
+        "started_utc": datetime.now(UTC).isoformat(),
+        "host": host_id(),
+        "warmup_s": settings.warmup_s,
+        "versions": {
+            "greenai": greenai.__version__,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "framework": framework,
+        },
+    }
+
+
+def sensor_names(wanted: tuple[str, ...] | None, local_rank: int) -> list[str] | None:
+    """Sensors of a rank: local rank 0 meters the host, the others their own GPUs alone.
+
+    Example:
+        >>> sensor_names(None, 0), sensor_names(None, 3), sensor_names(("rapl",), 3)
+        (None, ['nvml'], [])
+    """
+    if local_rank == 0:
+        return None if wanted is None else list(wanted)
+    return [name for name in wanted or DEVICE_SENSORS if name in DEVICE_SENSORS]
+
+
+def sampler_thread(region: Region, error: OSError) -> threading.Thread:
+    """Sampler for a place where no process may be started, as a thread of the training."""
+    config = region.config()
+    config["manifest"]["sampler"] = f"thread, because no process may be started: {error}"
+    sampler = Sampler(
+        region,
+        sensors.openers(config["sensors"], config["devices"]),
+        config["manifest"],
+        period_min_ns=THREAD_PERIOD_NS,
+    )
+
+    def keep_record() -> None:
+        from greenai.record.writer import RecordWriter  # noqa: PLC0415 - loads pyarrow
+
+        sampler.start()
+        sampler.run(RecordWriter(Path(config["attempt_folder"])), None)
+
+    return threading.Thread(target=keep_record, name="greenai-sampler", daemon=True)
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what JSON can hold; say what is not kept by putting its type's name in its place."""
+    plain: dict[str, Any] = {}
+    for key, value in config.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            plain[str(key)] = f"<{type(value).__name__}>"
+        else:
+            plain[str(key)] = value
+    return plain

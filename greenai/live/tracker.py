@@ -1,0 +1,369 @@
+"""The door: the one object a user holds while training."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import time
+import uuid
+import weakref
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Self
+
+from greenai.errors import OrderError
+from greenai.live.handover import (
+    attempt_facts,
+    plain_config,
+    run_facts,
+    sampler_thread,
+    sensor_names,
+)
+from greenai.live.launch import launch
+from greenai.live.marks import MarkWriter
+from greenai.live.process import SamplerProcess
+from greenai.live.shared import METRICS_PORT, STOP_ASKED, Region, Totals
+from greenai.metrics import MARKABLE_PHASES
+from greenai.record.claim import claim_run
+from greenai.record.manifest import write_run_manifest
+from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
+from greenai.units import NS_PER_S
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from greenai.settings import Settings
+
+__all__ = ["Totals", "Tracker"]
+
+STOP_WAIT_S = 0.2
+"""``stop()`` waits no longer than this for the last reading."""
+FINISH_WAIT_S = 60.0
+"""``stop(wait=True)`` waits no longer than this for the derived files."""
+LOOK_NS = NS_PER_S
+
+_NAME_IDS = {name: position for position, name in enumerate(FIXED_NAMES)}
+_EPOCH = _NAME_IDS["epoch"]
+_FLOPS = _NAME_IDS["flops"]
+_TRAIN_START = _NAME_IDS["train_start"]
+_TRACKERS: weakref.WeakSet[Tracker] = weakref.WeakSet()
+"""Trackers of this process, so that a forked child can disarm its copies."""
+
+_log = logging.getLogger("greenai")
+
+
+class Tracker:
+    """Meters one run: starts the sampler, takes marks, stops.
+
+    Nothing is started by the constructor. After ``start`` no call raises and none waits, but
+    ``stop``. Only the thread that started the tracker marks; others are refused with a note.
+
+    Args:
+        settings: Checked settings (see greenai.settings).
+        config: Facts of the run to keep with the record, JSON-safe; ``repeat`` pairs runs in
+            comparisons.
+        framework: Name and version of the training framework.
+        rank: Global rank, where the framework knows it better than the environment.
+        world_size: Number of ranks, likewise.
+        local_rank: Rank on this host, likewise; 0 meters the host's CPU and memory.
+        resume_run_id: Identity of the run that a restored checkpoint belongs to.
+
+    Example:
+        >>> import tempfile, greenai
+        >>> with greenai.track(tempfile.mkdtemp() + "/run", sensors=[]) as tracker:
+        ...     for loss in (0.5, 0.25):
+        ...         tracker.step(tokens=512, loss=loss)
+        >>> tracker.active
+        False
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        config: Mapping[str, Any] | None = None,
+        framework: str = "",
+        rank: int | None = None,
+        world_size: int | None = None,
+        local_rank: int | None = None,
+        resume_run_id: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.launch = launch(rank=rank, local_rank=local_rank, world_size=world_size)
+        self.run_id = resume_run_id or uuid.uuid4().hex
+        self.run_folder = settings.run_folder()
+        self._config = plain_config(config or {})
+        self._framework = framework
+        self._resumed = resume_run_id is not None
+        self._region: Region | None = None
+        self._writer: MarkWriter | None = None
+        self._process: SamplerProcess | None = None
+        self._thread: threading.Thread | None = None
+        self._totals = Totals()
+        self._next_step = 0
+        self._epoch: float | None = None
+        self._look_ns = 0
+        self._in_setup = False
+        self._own_names: dict[str, int] = {}
+        self._said: set[str] = set()
+
+    @property
+    def active(self) -> bool:
+        """Whether the run is being metered by this process."""
+        return self._writer is not None
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Address of the Prometheus endpoint, as soon as it is served."""
+        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
+        return f"http://{self.settings.metrics_address}:{port}/metrics" if port else None
+
+    def start(self) -> Self:
+        """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
+
+        Raises:
+            OrderError: The tracker was started before.
+            RecordError: The run folder cannot be used.
+        """
+        if self._region is not None or self._totals.closed:
+            raise OrderError(
+                "This tracker was started before.", hint="make a new one for another run"
+            )
+        claim = claim_run(
+            self.run_folder, self.run_id, self.launch, evidence=self._restart_evidence()
+        )
+        self.run_folder, self.run_id = claim.folder, claim.run_id
+        if claim.notice:
+            self._say(claim.notice)
+        facts = run_facts(self.run_id, self.settings, self._config)
+        if claim.created:
+            write_run_manifest(self.run_folder, facts)
+        self._region = Region.create(
+            {
+                "run_folder": str(self.run_folder.absolute()),
+                "attempt_folder": str(claim.attempt_folder.absolute()),
+                "run": facts,
+                "manifest": attempt_facts(self.run_id, self.launch, self.settings, self._framework),
+                "sensors": sensor_names(self.settings.sensors, self.launch.local_rank),
+                "devices": self.settings.devices,
+                "parent_pid": os.getpid(),
+                "metrics_port": self.settings.metrics_port,
+                "metrics_address": self.settings.metrics_address,
+            }
+        )
+        self._launch_sampler(self._region, claim.attempt_folder)
+        self._writer = MarkWriter(self._region)
+        self._look_ns = monotonic_ns() + LOOK_NS
+        self.begin("setup")
+        self._in_setup = True
+        _TRACKERS.add(self)
+        atexit.register(self._at_exit)
+        return self
+
+    def train_start(self) -> None:
+        """Steps count from here; what came before was setup."""
+        if self._in_setup:
+            self._in_setup = False
+            self.end("setup")
+        if self._writer is not None:
+            self._writer.mark(NOTE, _TRAIN_START, 0, 0.0)
+
+    def step(
+        self,
+        *,
+        tokens: float | None = None,
+        samples: float | None = None,
+        loss: float | None = None,
+        batches: float = 1,
+        flops: float | None = None,
+        index: int | None = None,
+        epoch: float | None = None,
+    ) -> None:
+        """Mark the boundary: an optimizer step ends here.
+
+        Args:
+            tokens: Tokens of the step; None is unknown.
+            samples: Samples of the step; None is unknown.
+            loss: Loss of the step, as a number (``loss.item()`` where that costs nothing).
+            batches: Batches that the step took (gradient accumulation).
+            flops: FLOPs of the step; None is unknown.
+            index: Number of the step; None counts from 0.
+            epoch: Epoch of the step; None keeps the last one.
+        """
+        writer = self._writer
+        if writer is None:
+            return
+        if index is None:
+            index = self._next_step
+        if flops is not None:
+            writer.mark(VALUE, _FLOPS, index, flops)
+        if epoch is not None and epoch != self._epoch:
+            self._epoch = epoch
+            writer.mark(VALUE, _EPOCH, index, epoch)
+        writer.step(index, batches, tokens, samples, loss)
+        self._next_step = index + 1
+        if writer.last_ns > self._look_ns:
+            self._look(writer)
+
+    def value(self, name: str, value: float, index: int) -> None:
+        """Leave a fact of step ``index`` that is known late, such as its loss."""
+        if self._writer is not None:
+            self._writer.mark(VALUE, self._name_id(name), index, value)
+
+    def begin(self, phase: str) -> None:
+        """Mark that a phase begins; phases nest and the innermost wins."""
+        if self._writer is not None and self._known(phase):
+            self._writer.mark(PHASE_BEGIN, _NAME_IDS[phase], 0, 0.0)
+
+    def end(self, phase: str) -> None:
+        """Mark that a phase ends."""
+        if self._writer is not None and self._known(phase):
+            self._writer.mark(PHASE_END, _NAME_IDS[phase], 0, 0.0)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Mark a phase around a block: validation, checkpoint, data_wait, test, predict, other."""
+        self.begin(name)
+        try:
+            yield
+        finally:
+            self.end(name)
+
+    def totals(self) -> Totals:
+        """What is settled so far, from shared memory; NaN where nothing is known yet."""
+        return self._region.totals() if self._region is not None else self._totals
+
+    def stop(self, *, wait: bool | None = None) -> Totals:
+        """End the run; a second call does nothing.
+
+        Args:
+            wait: Whether to wait for the derived files (steps.csv, report.html …), at most a
+                minute. None waits as PID 1 of a container, whose end takes the sampler with it.
+
+        Returns:
+            The totals; where the last reading did not come within 200 ms, what is settled.
+        """
+        region, writer = self._region, self._writer
+        if region is None or writer is None:
+            return self._totals
+        self._writer = None
+        wait = os.getpid() == 1 if wait is None else wait
+        writer.leave_notes()
+        writer.mark(STOP, 0, 0, 0.0)
+        writer.disarm()
+        region.header[STOP_ASKED] = 2 if wait else 1
+        give_up_s = time.monotonic() + STOP_WAIT_S
+        while not region.totals().closed and time.monotonic() < give_up_s:
+            time.sleep(0.002)
+        if wait:
+            self._await_end()
+        self._totals = region.totals()
+        self._let_go()
+        return self._totals
+
+    def __enter__(self) -> Self:
+        """Start as for a plain loop: the first step begins here."""
+        self.start()
+        self.train_start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop, however the block ended."""
+        self.stop()
+
+    def _restart_evidence(self) -> str | None:
+        """Why an existing run may be joined; None where there is no reason to."""
+        if self.launch.restarts > 0:
+            return f"restart {self.launch.restarts} of the launcher"
+        if self._resumed:
+            return "a restored checkpoint"
+        return "resume=True" if self.settings.resume else None
+
+    def _launch_sampler(self, region: Region, attempt_folder: Path) -> None:
+        """Start the companion process; where none may be started, a thread that reads seldom."""
+        try:
+            self._process = SamplerProcess(region, attempt_folder / "sampler.log")
+        except OSError as error:
+            self._say(
+                f"No process may be started here ({error}): the sensors are read in a thread, at "
+                "most ten times a second, and there are no live figures."
+            )
+            self._thread = sampler_thread(region, error)
+            self._thread.start()
+
+    def _look(self, writer: MarkWriter) -> None:
+        self._look_ns = writer.last_ns + LOOK_NS
+        if self._process is not None:
+            self._process.look()
+
+    def _await_end(self) -> None:
+        if self._process is not None and not self._process.wait(FINISH_WAIT_S):
+            self._say(f"The sampler has not ended within {FINISH_WAIT_S:.0f} s.")
+        if self._thread is not None:
+            self._thread.join(FINISH_WAIT_S)
+
+    def _let_go(self) -> None:
+        """Drop what this process holds; the sampler ends by itself."""
+        atexit.unregister(self._at_exit)
+        region, self._region = self._region, None
+        if self._thread is not None and self._thread.is_alive():
+            return  # the thread still uses the memory
+        if self._process is not None:
+            self._process.release()
+        if region is not None:
+            region.close()
+
+    def _at_exit(self) -> None:
+        self.stop()
+
+    def _disarm(self) -> None:
+        """In a forked child: this copy marks nothing, stops nothing and waits for nothing."""
+        if self._writer is not None:
+            self._writer.disarm()
+            self._writer = None
+        if self._process is not None:
+            self._process.forget()
+            self._process = None
+        atexit.unregister(self._at_exit)
+
+    def _name_id(self, name: str) -> int:
+        known = _NAME_IDS.get(name)
+        if known is not None:
+            return known
+        if self._region is not None and name not in self._own_names:
+            try:
+                self._own_names[name] = self._region.add_name(name)
+            except OrderError as error:
+                self._own_names[name] = _NAME_IDS["other"]
+                self._say(error.what)
+        return self._own_names.get(name, _NAME_IDS["other"])
+
+    def _known(self, phase: str) -> bool:
+        if phase in MARKABLE_PHASES:
+            return True
+        self._say(f"Unknown phase {phase!r}: its time stays where it is. Known: {MARKABLE_PHASES}.")
+        return False
+
+    def _say(self, text: str) -> None:
+        """Log a sentence once; nothing of ours raises or repeats itself in a training."""
+        if text not in self._said:
+            self._said.add(text)
+            _log.warning(text)
+
+
+def _disarm_all() -> None:
+    for tracker in list(_TRACKERS):
+        tracker._disarm()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disarm_all)

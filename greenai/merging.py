@@ -1,0 +1,202 @@
+"""Attempts and ranks made one: which device is counted by whom, and one table of steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from greenai.analysis.attribution import Attribution, attribute
+from greenai.metrics import PHASES
+from greenai.sensors.base import KINDS
+from greenai.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from greenai.record.types import Anchor, Attempt, Record
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """One attempt of one rank with its energies."""
+
+    attempt: Attempt
+    energies: Attribution
+
+
+def parts_of(record: Record) -> tuple[Part, ...]:
+    """Attribute every attempt; a device that several ranks saw is counted by the lowest."""
+    counted: dict[int, set[tuple[str, str]]] = {}
+    parts = []
+    for attempt in record.attempts:
+        seen = counted.setdefault(attempt.attempt, set())
+        energies = attribute(attempt, frozenset(seen))
+        seen.update(
+            (one.channel.device_key, one.channel.kind)
+            for one in energies.channels
+            if len(one.series.t_ns)
+        )
+        parts.append(Part(attempt, energies))
+    return tuple(parts)
+
+
+def to_utc_ns(anchors: tuple[Anchor, ...], t_ns: np.ndarray) -> np.ndarray:
+    """Map the monotonic clock to UTC by the latest anchor before each moment."""
+    known = np.array([anchor.monotonic_ns for anchor in anchors])
+    offset_ns = np.array([anchor.utc_ns - anchor.monotonic_ns for anchor in anchors])
+    latest = np.clip(np.searchsorted(known, t_ns, side="right") - 1, 0, len(known) - 1)
+    return np.asarray(t_ns + offset_ns[latest])
+
+
+def start_utc_ns(parts: tuple[Part, ...]) -> int | None:
+    """Start of the run: its earliest mark; None where nothing was marked."""
+    starts = [
+        int(to_utc_ns(part.attempt.anchors, part.energies.timeline.edges_ns[:1])[0])
+        for part in parts
+        if len(part.energies.timeline.step)
+    ]
+    return min(starts, default=None)
+
+
+def steps_of(parts: tuple[Part, ...]) -> pd.DataFrame:
+    """Table of all steps, ranks joined by step index, without the columns that factors give."""
+    frames = []
+    by_attempt: dict[int, list[pd.DataFrame]] = {}
+    for part in parts:
+        by_attempt.setdefault(part.attempt.attempt, []).append(_steps_of_part(part))
+    for number, ranks in sorted(by_attempt.items()):
+        joined = ranks[0] if len(ranks) == 1 else _join_ranks(ranks)
+        frames.append(joined.assign(attempt=number))
+    if not frames:
+        return _steps_of_nothing()
+    steps = pd.concat(frames, ignore_index=True)
+    return steps.assign(rolled_back=_rolled_back(steps))
+
+
+def _steps_of_part(part: Part) -> pd.DataFrame:
+    energies, steps = part.energies, part.energies.timeline.steps
+    total_j = energies.step_j
+    low_j, high_j = energies.step_bounds_j()
+    measured = [one.step_j for one in energies.channels if one.channel.trust == "measured"]
+    measured_j = np.sum(measured, axis=0) if measured else np.zeros(len(total_j))
+    anchors = part.attempt.anchors
+    share = np.divide(measured_j, total_j, out=np.full(len(total_j), np.nan), where=total_j > 0)
+    return pd.DataFrame(
+        {
+            "step": steps.index,
+            "epoch": steps.epoch,
+            "start_utc_ns": to_utc_ns(anchors, steps.start_ns),
+            "end_utc_ns": to_utc_ns(anchors, steps.end_ns),
+            "duration_s": steps.duration_ns / NS_PER_S,
+            "batches": steps.batches,
+            "samples": steps.samples,
+            "tokens": steps.tokens,
+            "flops": steps.flops,
+            "loss": steps.loss,
+            "energy_j": total_j,
+            "energy_low_j": low_j,
+            "energy_high_j": high_j,
+            **{f"{kind}_j": energies.step_kind_j(kind) for kind in KINDS},
+            "measured_share": share,
+            "attribution": pd.Series(energies.labels).where(np.isfinite(total_j), None),
+            "boundary": "host",
+            "ranks": 1,
+        }
+    )
+
+
+def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join the ranks of one attempt: earliest start, latest end, sums, loss of the first rank.
+
+    A rank that has no channels of its own (another one counts its devices) adds no energy; a
+    rank whose energy of a step is unknown makes the step's energy unknown.
+    """
+    frame = pd.concat(ranks, ignore_index=True)
+    frame["measured_j"] = frame["measured_share"] * frame["energy_j"]
+    metered = [bool(one["energy_j"].notna().any()) for one in ranks]
+    silent = {k for k, known in enumerate(metered) if not known}
+    frame["metered"] = np.repeat(
+        [k not in silent for k in range(len(ranks))], [len(r) for r in ranks]
+    )
+    groups = frame.groupby("step", sort=True)
+    energy = [f"{kind}_j" for kind in KINDS] + ["energy_j", "energy_low_j", "energy_high_j"]
+    joined = groups.agg(
+        {
+            "epoch": "first", "start_utc_ns": "min", "end_utc_ns": "max", "duration_s": "max",
+            "batches": "sum", "loss": "first", "attribution": "last", "boundary": "first",
+            "ranks": "sum",
+        }
+    )  # fmt: skip
+    for column in ("samples", "tokens", "flops"):
+        joined[column] = groups[column].agg(_sum_of_all)
+    asked = frame[frame["metered"]].groupby("step", sort=True)
+    for column in [*energy, "measured_j"]:
+        joined[column] = asked[column].agg(_sum_of_known_kinds)
+    unknown = frame.loc[frame["metered"] & frame["energy_j"].isna(), "step"]
+    in_part = joined.index.isin(unknown)
+    joined.loc[in_part, ["energy_j", "energy_low_j", "energy_high_j"]] = np.nan
+    joined["measured_share"] = joined["measured_j"] / joined["energy_j"]
+    return joined.reset_index().drop(columns="measured_j")
+
+
+def _sum_of_all(values: pd.Series[float]) -> float:
+    """Sum over ranks that is unknown where one is."""
+    return float(values.sum(skipna=False))
+
+
+def _sum_of_known_kinds(values: pd.Series[float]) -> float:
+    """Sum over ranks; a component that a rank does not have adds nothing, none at all is NaN."""
+    return float(values.sum(min_count=1))
+
+
+def _rolled_back(steps: pd.DataFrame) -> pd.Series[bool]:
+    """Whether a later attempt trained the step again."""
+    lowest = steps.groupby("attempt")["step"].min()
+    later = pd.Series(np.inf, index=lowest.index)
+    for number in lowest.index:
+        after = lowest[lowest.index > number]
+        later[number] = after.min() if len(after) else np.inf
+    return steps["step"] >= steps["attempt"].map(later)
+
+
+def _steps_of_nothing() -> pd.DataFrame:
+    columns = (
+        "step epoch start_utc_ns end_utc_ns duration_s batches samples tokens flops loss energy_j "
+        "energy_low_j energy_high_j gpu_j cpu_j dram_j other_j measured_share attribution boundary "
+        "ranks attempt rolled_back"
+    )
+    return pd.DataFrame({name: [] for name in columns.split()})
+
+
+def phases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
+    """Table of the phases: energies summed over all parts, times and counts of the first ranks."""
+    first_ranks: dict[int, Part] = {}
+    for part in parts:
+        first_ranks.setdefault(part.attempt.attempt, part)
+    count, duration_ns = dict.fromkeys(PHASES, 0), np.zeros(len(PHASES))
+    for part in first_ranks.values():
+        cut = part.energies.timeline
+        duration_ns += np.bincount(cut.phase, np.diff(cut.edges_ns), minlength=len(PHASES))
+        for phase, number in cut.counts.items():
+            count[phase] += number
+    by_kind = {kind: np.full(len(PHASES), np.nan) for kind in KINDS}
+    for part in parts:
+        for one in part.energies.channels:
+            if len(one.series.t_ns):
+                kind_j = by_kind[one.channel.kind]
+                by_kind[one.channel.kind] = np.nan_to_num(kind_j) + part.energies.phase_j(one)
+    known = [kind_j for kind_j in by_kind.values() if not np.isnan(kind_j).all()]
+    total_j = np.sum(known, axis=0) if known else np.full(len(PHASES), np.nan)
+    duration_s = np.where(np.array(PHASES) == "unattributed", np.nan, duration_ns / NS_PER_S)
+    whole_j = total_j.sum()
+    return pd.DataFrame(
+        {
+            "phase": PHASES,
+            "count": [count[phase] for phase in PHASES],
+            "duration_s": duration_s,
+            "energy_j": total_j,
+            **{f"{kind}_j": by_kind[kind] for kind in KINDS},
+            "energy_share": total_j / whole_j if whole_j > 0 else np.full(len(PHASES), np.nan),
+        }
+    )

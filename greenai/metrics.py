@@ -1,0 +1,190 @@
+"""The catalogue of exported quantities: phases, components and metric families with their units."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+PHASES = (
+    "setup",
+    "train_step",
+    "data_wait",
+    "validation",
+    "checkpoint",
+    "test",
+    "predict",
+    "other",
+    "unattributed",
+)
+"""Values of the ``phase`` column and label, in report order."""
+
+MARKABLE_PHASES = ("setup", "data_wait", "validation", "checkpoint", "test", "predict", "other")
+"""Phases that a training may mark; ``train_step`` and ``unattributed`` are what remains."""
+
+STEP_COLUMNS = (
+    "run_id",
+    "variant",
+    "attempt",
+    "step",
+    "epoch",
+    "start_utc",
+    "start_s",
+    "end_s",
+    "duration_s",
+    "batches",
+    "samples",
+    "tokens",
+    "flops",
+    "loss",
+    "energy_j",
+    "energy_low_j",
+    "energy_high_j",
+    "gpu_j",
+    "cpu_j",
+    "dram_j",
+    "other_j",
+    "measured_share",
+    "attribution",
+    "boundary",
+    "power_w",
+    "pue",
+    "intensity_g_per_kwh",
+    "operational_co2e_g",
+    "ranks",
+    "rolled_back",
+)
+"""Columns of steps.csv and steps.parquet, in this order; readers of others depend on it."""
+
+PHASE_COLUMNS = (
+    "phase",
+    "count",
+    "duration_s",
+    "energy_j",
+    "gpu_j",
+    "cpu_j",
+    "dram_j",
+    "other_j",
+    "energy_share",
+)
+"""Columns of phases.csv, in this order."""
+
+
+class Family(NamedTuple):
+    """One exported metric.
+
+    Attributes:
+        name: Full name as Prometheus shows it.
+        type: Metric type in the exposition format.
+        unit: Base unit; empty for a bare number.
+        labels: Label names, besides ``run_id`` and ``attempt``, which every family has.
+        help: One sentence for people.
+    """
+
+    name: str
+    type: Literal["counter", "gauge", "histogram", "info"]
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+
+
+_DEVICE = ("device", "kind")
+
+FAMILIES = (
+    Family(
+        "greenai_energy_joules_total",
+        "counter",
+        "joules",
+        (*_DEVICE, "phase"),
+        "IT energy of the run by device and phase, without PUE.",
+    ),
+    Family("greenai_power_watts", "gauge", "watts", _DEVICE, "Latest power of the device."),
+    Family(
+        "greenai_gpu_power_limit_watts",
+        "gauge",
+        "watts",
+        _DEVICE,
+        "Enforced power limit of the GPU.",
+    ),
+    Family(
+        "greenai_gpu_utilization_ratio",
+        "gauge",
+        "ratio",
+        _DEVICE,
+        "Share of time in which a kernel ran on the GPU.",
+    ),
+    Family(
+        "greenai_gpu_memory_used_bytes", "gauge", "bytes", _DEVICE, "GPU memory in use, all jobs."
+    ),
+    Family("greenai_gpu_temperature_celsius", "gauge", "celsius", _DEVICE, "GPU temperature."),
+    Family(
+        "greenai_emissions_co2e_grams_total",
+        "counter",
+        "grams",
+        ("scope",),
+        "Emissions: IT energy × PUE × grid intensity at the time of use.",
+    ),
+    Family(
+        "greenai_grid_intensity_co2e_grams_per_kwh",
+        "gauge",
+        "grams_per_kwh",
+        ("region", "source"),
+        "Carbon intensity of the electricity.",
+    ),
+    Family("greenai_pue_ratio", "gauge", "ratio", (), "Power usage effectiveness in use."),
+    Family("greenai_optimizer_steps_total", "counter", "", (), "Optimizer steps."),
+    Family("greenai_batches_total", "counter", "", (), "Batches trained on."),
+    Family("greenai_samples_total", "counter", "", (), "Samples trained on."),
+    Family("greenai_tokens_total", "counter", "", (), "Tokens trained on."),
+    Family("greenai_model_flops_total", "counter", "", (), "Model FLOPs of the steps."),
+    Family(
+        "greenai_step_energy_joules",
+        "histogram",
+        "joules",
+        (),
+        "IT energy of an optimizer step; exemplars name the step.",
+    ),
+    Family(
+        "greenai_step_duration_seconds",
+        "histogram",
+        "seconds",
+        (),
+        "Duration of an optimizer step; exemplars name the step.",
+    ),
+    Family("greenai_epoch", "gauge", "", (), "Epoch of the latest settled step."),
+    Family("greenai_global_step", "gauge", "", (), "Index of the latest settled step."),
+    Family(
+        "greenai_run_info",
+        "info",
+        "",
+        ("project", "variant", "framework", "host", "rank", "world_size", "version", "region"),
+        "Facts of the run, for joins on run_id; the value is 1.",
+    ),
+    Family(
+        "greenai_device_info",
+        "info",
+        "",
+        (*_DEVICE, "uuid", "model", "vendor", "method", "trust"),
+        "Facts of a device; uuid joins DCGM's UUID label. The value is 1.",
+    ),
+    Family(
+        "greenai_run_start_time_seconds", "gauge", "seconds", (), "Unix time of the run's start."
+    ),
+    Family(
+        "greenai_last_sample_timestamp_seconds",
+        "gauge",
+        "seconds",
+        (),
+        "Unix time of the latest settled reading.",
+    ),
+    Family("greenai_sampler_errors_total", "counter", "", ("source",), "Failed reads of a sensor."),
+    Family(
+        "greenai_sampler_overhead_seconds_total",
+        "counter",
+        "seconds",
+        (),
+        "CPU time of the sampler process.",
+    ),
+)
+"""Every metric family, in exposition order."""
+
+BY_NAME = {family.name: family for family in FAMILIES}
+"""The catalogue by full name."""

@@ -1,0 +1,369 @@
+"""A record with its analysis: what greenai.load returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from greenai import grid
+from greenai.analysis.comparable import RunFigures
+from greenai.analysis.footprint import Footprint, footprint
+from greenai.analysis.series import power_curve
+from greenai.merging import parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.record.types import SCHEMA_VERSION
+from greenai.sensors.base import KINDS, TRUSTS
+from greenai.units import J_PER_KWH, NS_PER_S
+
+if TYPE_CHECKING:
+    from greenai.merging import Part
+    from greenai.record.types import Record
+    from greenai.units import Floats
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PowerCurve:
+    """Mean power of one device over the run.
+
+    Attributes:
+        device: Short name of the device.
+        kind: Component that it is booked under.
+        trust: ``measured``, ``modelled`` or ``assumed``.
+        t_s: Seconds since the run's start. Shape (n,).
+        power_w: Watts; NaN inside gaps. Shape (n,).
+    """
+
+    device: str
+    kind: str
+    trust: str
+    t_s: Floats
+    power_w: Floats
+
+
+class Run:
+    """One run: its record, and everything that follows from it.
+
+    Args:
+        record: What is on disk.
+        country: Country of the factor; None takes the one recorded with the run.
+        region: Region of the factor, likewise.
+        pue: Power usage effectiveness, likewise.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        country: str | None = None,
+        region: str | None = None,
+        pue: float | None = None,
+    ) -> None:
+        self.record = record
+        settings = record.manifest.get("settings") or {}
+
+        def recorded(name: str) -> Any:
+            return (settings.get(name) or {}).get("value")
+
+        own_region = recorded("region") if country is None else None
+        self._intensity = grid.intensity(country or recorded("country"), region or own_region)
+        self._pue: float | None = pue if pue is not None else recorded("pue")
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run."""
+        return self.record.run_id
+
+    @property
+    def variant(self) -> str:
+        """What is compared; the run folder's name where none was given."""
+        return self.record.variant or self.record.folder.name
+
+    @property
+    def project(self) -> str:
+        """What the run belongs to; may be empty."""
+        return str(self.record.manifest.get("project") or "")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Facts that the user kept with the run."""
+        return dict(self.record.manifest.get("config") or {})
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Attempts of ranks with their energies."""
+        return parts_of(self.record)
+
+    @cached_property
+    def _steps(self) -> pd.DataFrame:
+        frame = steps_of(self.parts)
+        start_ns = start_utc_ns(self.parts) or 0
+        factor_g_per_j = self._intensity.g_per_kwh * (self._pue or 1.0) / J_PER_KWH
+        frame = frame.assign(
+            run_id=self.run_id,
+            variant=self.variant,
+            start_utc=pd.to_datetime(frame["start_utc_ns"].astype("int64"), utc=True),
+            start_s=(frame["start_utc_ns"] - start_ns) / NS_PER_S,
+            end_s=(frame["end_utc_ns"] - start_ns) / NS_PER_S,
+            power_w=frame["energy_j"] / frame["duration_s"].where(frame["duration_s"] > 0),
+            pue=math.nan if self._pue is None else self._pue,
+            intensity_g_per_kwh=self._intensity.g_per_kwh,
+            operational_co2e_g=frame["energy_j"] * factor_g_per_j,
+        )
+        return frame[list(STEP_COLUMNS)]
+
+    def steps(self) -> pd.DataFrame:
+        """One row a step, columns as in steps.csv; NaN or None is unknown.
+
+        Energy is IT energy; only ``operational_co2e_g`` contains PUE.
+        """
+        return self._steps.copy()
+
+    @cached_property
+    def _phases(self) -> pd.DataFrame:
+        return phases_of(self.parts)[list(PHASE_COLUMNS)]
+
+    def phases(self) -> pd.DataFrame:
+        """One row a phase, columns as in phases.csv; the energies add up to the run's."""
+        return self._phases.copy()
+
+    def energy(self) -> float:
+        """IT energy of all devices and attempts, in joules; NaN where nothing was metered."""
+        return float(self._phases["energy_j"].sum(min_count=1))
+
+    def trust(self) -> dict[str, float]:
+        """Shares of the energy that are measured, modelled and assumed; NaN without energy."""
+        total_j = self.energy()
+        by_trust = dict.fromkeys(TRUSTS, 0.0)
+        for part in self.parts:
+            for one in part.energies.channels:
+                by_trust[one.channel.trust] += one.covered_j
+        return {name: _ratio(energy_j, total_j) for name, energy_j in by_trust.items()}
+
+    def coverage(self) -> float:
+        """Share of the run's time and devices that the energy is of; missing ranks lower it."""
+        covered = wanted = 0.0
+        for part in self.parts:
+            cut = part.energies.timeline
+            length_ns = int(cut.edges_ns[-1] - cut.edges_ns[0]) if len(cut.step) else 0
+            for one in part.energies.channels:
+                covered += one.covered_ns
+                wanted += length_ns
+        present, expected = self._ranks()
+        return _ratio(covered, wanted) * _ratio(present, expected)
+
+    def footprint(
+        self, country: str | None = None, region: str | None = None, pue: float | None = None
+    ) -> Footprint:
+        """Operational emissions with the recorded factors, or with others.
+
+        Args:
+            country: ISO 3166 alpha-3 code; None keeps the recorded one.
+            region: Region of that country.
+            pue: Power usage effectiveness; None keeps the recorded one.
+
+        Raises:
+            GridError: The country or the region is unknown.
+            OrderError: PUE is below 1.
+        """
+        other = country is not None or region is not None
+        used = (
+            grid.intensity(country or self._intensity_code(), region) if other else self._intensity
+        )
+        return footprint(
+            self.energy(),
+            used.g_per_kwh,
+            source=used.source,
+            place=used.place,
+            year=used.year,
+            basis=used.basis,
+            world_average=used.is_world_average,
+            pue=self._pue if pue is None else pue,
+            components=self.components(),
+            trust=self.trust(),
+            coverage=self.coverage(),
+        )
+
+    def components(self) -> tuple[str, ...]:
+        """Kinds of device that have energy, in report order."""
+        return tuple(kind for kind in KINDS if self._phases[f"{kind}_j"].notna().any())
+
+    def devices(self) -> tuple[str, ...]:
+        """Model and method of every device that is counted, sorted."""
+        return tuple(
+            sorted(
+                f"{one.channel.model or one.channel.device} ({one.channel.method})"
+                for part in self.parts
+                for one in part.energies.channels
+            )
+        )
+
+    def power(self, points: int = 2000) -> list[PowerCurve]:
+        """Mean power of each device over the run, at most ``points`` each."""
+        start_ns = start_utc_ns(self.parts) or 0
+        curves = []
+        for part in self.parts:
+            for one in part.energies.channels:
+                t_ns, power_w = power_curve(one.series, points)
+                t_s = (to_utc_ns(part.attempt.anchors, t_ns) - start_ns) / NS_PER_S
+                channel = one.channel
+                curves.append(PowerCurve(channel.device, channel.kind, channel.trust, t_s, power_w))
+        return curves
+
+    def summary(self) -> dict[str, Any]:
+        """Content of summary.json: plain values, None where unknown."""
+        steps, phases = self._steps, self._phases.set_index("phase")["energy_j"]
+        emitted = self.footprint()
+        known = steps[steps["energy_j"].notna()]
+        steps_j = float(phases[["train_step", "data_wait"]].sum(min_count=1))
+        low_j, high_j = self._energy_bounds()
+        tokens = float(known["tokens"].sum(skipna=False)) if len(known) else math.nan
+        present, expected = self._ranks()
+        wasted = steps.loc[steps["rolled_back"].astype(bool), "energy_j"]
+        plain = {
+            "schema_version": SCHEMA_VERSION,
+            "project": self.project,
+            "run_id": self.run_id,
+            "variant": self.variant,
+            "started_utc": self.record.manifest.get("started_utc"),
+            "duration_s": self._duration_s(),
+            "ended": self._ended(),
+            "attempts": len({part.attempt.attempt for part in self.parts}),
+            "ranks": present,
+            "ranks_expected": expected,
+            "steps": len(steps),
+            "batches": float(steps["batches"].sum()),
+            "tokens": float(steps["tokens"].sum(skipna=False)) if len(steps) else math.nan,
+            "flops": float(steps["flops"].sum(skipna=False)) if len(steps) else math.nan,
+            "energy_j": self.energy(),
+            "energy_low_j": low_j,
+            "energy_high_j": high_j,
+            "steps_j": steps_j,
+            "component_j": {
+                kind: float(self._phases[f"{kind}_j"].sum(min_count=1)) for kind in KINDS
+            },
+            "energy_boundary": emitted.boundary,
+            "trust": self.trust(),
+            "coverage": self.coverage(),
+            "unattributed_j": float(phases["unattributed"]),
+            "wasted_j": float(wasted.sum(min_count=1)) if len(wasted) else 0.0,
+            "j_per_step": _ratio(steps_j, len(known)),
+            "j_per_token": _ratio(steps_j, tokens),
+            "pue": emitted.pue,
+            "intensity_g_per_kwh": emitted.intensity_g_per_kwh,
+            "intensity_source": emitted.intensity_source,
+            "intensity_year": emitted.intensity_year,
+            "intensity_place": emitted.place,
+            "operational_co2e_g": emitted.operational_co2e_g,
+            "warmup_s": self._warmup_s(),
+            "notices": list(self.notices),
+        }
+        return {name: _json(value) for name, value in plain.items()}
+
+    def figures(self) -> RunFigures:
+        """What a comparison needs: the steps after the warm-up, their energy, time and work."""
+        steps = self._steps
+        first_s = steps["start_s"].min() if len(steps) else 0.0
+        kept = steps[
+            (steps["start_s"] >= first_s + self._warmup_s()) & ~steps["rolled_back"].astype(bool)
+        ]
+        known = kept[kept["energy_j"].notna()]
+        duration_s = float(kept["duration_s"].sum())
+        # Energy and work of the same steps: an unknown step leaves both, and lowers coverage.
+        amounts = {
+            "token": float(known["tokens"].sum(skipna=False)),
+            "sample": float(known["samples"].sum(skipna=False)),
+            "step": float(len(known)),
+            "flop": float(known["flops"].sum(skipna=False)),
+        }
+        metered = len(known) > 0
+        timed = known if metered else kept
+        if not metered:
+            names = {"token": "tokens", "sample": "samples", "flop": "flops"}
+            amounts = {unit: float(kept[name].sum(skipna=False)) for unit, name in names.items()}
+            amounts["step"] = float(len(kept))
+        pair, position = self.config.get("repeat"), self.config.get("position")
+        return RunFigures(
+            run_id=self.run_id,
+            variant=self.variant,
+            energy_j=float(known["energy_j"].sum(min_count=1)),
+            duration_s=float(timed["duration_s"].sum()),
+            amounts={unit: amount for unit, amount in amounts.items() if amount > 0},
+            trust=self.trust(),
+            pair=None if pair is None else str(pair),
+            devices=self.devices(),
+            position=position if isinstance(position, int) else None,
+            coverage=_ratio(float(known["duration_s"].sum()), duration_s),
+        )
+
+    @cached_property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader must know, in sentences."""
+        said: list[str] = list(self.record.problems)
+        present, expected = self._ranks()
+        if present < expected:
+            ranks = {part.attempt.rank for part in self.parts}
+            missing = ", ".join(str(rank) for rank in range(expected) if rank not in ranks)
+            said.append(f"{present} of {expected} ranks are here; missing: {missing}.")
+        for part in self.parts:
+            said.extend(part.attempt.problems)
+            said.extend(part.energies.timeline.problems)
+            for event in part.attempt.events:
+                if event.get("reason"):
+                    device = f"{event['device']}: " if event.get("device") else ""
+                    said.append(f"{event.get('what')}: {device}{event['reason']}")
+            if sampler := part.attempt.manifest.get("sampler"):
+                said.append(f"The sensors were read in a {sampler}.")
+        said.extend(self.footprint().assumptions)
+        return tuple(dict.fromkeys(said))
+
+    def _intensity_code(self) -> str | None:
+        return None if self._intensity.is_world_average else self._intensity.country
+
+    def _ranks(self) -> tuple[int, int]:
+        present = {part.attempt.rank for part in self.parts}
+        sizes = [int(part.attempt.manifest.get("world_size") or 1) for part in self.parts]
+        return len(present), max([len(present), *sizes])
+
+    def _warmup_s(self) -> float:
+        return max(
+            (float(part.attempt.manifest.get("warmup_s") or 0.0) for part in self.parts),
+            default=0.0,
+        )
+
+    def _ended(self) -> str:
+        return self.parts[-1].attempt.ended if self.parts else "unknown"
+
+    def _duration_s(self) -> float:
+        """Sum over attempts of the longest rank's time; NaN without marks."""
+        longest: dict[int, float] = {}
+        for part in self.parts:
+            edges_ns = part.energies.timeline.edges_ns
+            number = part.attempt.attempt
+            seconds = float(edges_ns[-1] - edges_ns[0]) / NS_PER_S if len(edges_ns) > 1 else 0.0
+            longest[number] = max(longest.get(number, 0.0), seconds)
+        return sum(longest.values()) if longest else math.nan
+
+    def _energy_bounds(self) -> tuple[float, float]:
+        channels = [
+            one for part in self.parts for one in part.energies.channels if len(one.series.t_ns)
+        ]
+        if not channels:
+            return math.nan, math.nan
+        return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole and math.isfinite(whole) else math.nan
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json(inner) for key, inner in value.items()}
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,235 @@
+"""Settings of a run: argument before environment before file before default, each checked here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenai import grid, sensors
+from greenai.errors import OrderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DEFAULT_FOLDER = "runs/{date}"
+PORT_MAX = 65_535
+TEXT_MAX = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run is told; every field may also come from ``GREENAI_<NAME>`` or the TOML file.
+
+    Attributes:
+        folder: Run folder; ``{project}``, ``{variant}``, ``{job_id}`` and ``{date}`` are filled in.
+        project: What the run belongs to; a key of the manifest and of every summary.
+        variant: What is compared: repeats of one thing share it.
+        country: ISO 3166 alpha-3 code of the grid; None takes the world average, and says so.
+        region: State, province or zone of that country.
+        pue: Power usage effectiveness of the site; None leaves emissions to the IT energy.
+        sensors: Names of the sensors to use; None tries all.
+        devices: UUIDs of the GPUs that the run uses; None takes the visible ones.
+        metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
+        metrics_address: Address of the endpoint.
+        warmup_s: Seconds of training at the start that comparisons leave out.
+        resume: Whether to join the run that the folder already holds.
+        origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
+    """
+
+    folder: str = DEFAULT_FOLDER
+    project: str = ""
+    variant: str = ""
+    country: str | None = None
+    region: str | None = None
+    pue: float | None = None
+    sensors: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
+    metrics_port: int | None = None
+    metrics_address: str = "127.0.0.1"
+    warmup_s: float = 0.0
+    resume: bool = False
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def run_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
+        """Fill in the folder's template.
+
+        Raises:
+            OrderError: The template names something else than the four fields.
+
+        Example:
+            >>> Settings(folder="runs/{project}/{job_id}", project="demo").run_folder({})
+            PosixPath('runs/demo/local')
+        """
+        job_id = environment.get("SLURM_JOB_ID") or environment.get("TORCHELASTIC_RUN_ID")
+        fields = {
+            "project": _as_folder(self.project) or "default",
+            "variant": _as_folder(self.variant) or "default",
+            "job_id": _as_folder(job_id or "") or "local",
+            "date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+        }
+        try:
+            return Path(self.folder.format_map(fields)).expanduser()
+        except (KeyError, IndexError, ValueError) as error:
+            raise OrderError(
+                f"The run folder {self.folder!r} cannot be filled in: {error!r}.",
+                "Nothing would be recorded.",
+                "use {project}, {variant}, {job_id} and {date}; double other braces",
+            ) from None
+
+
+def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
+    """Settle every setting and check it, before anything is started.
+
+    Args:
+        environment: Variables ``GREENAI_*``; ``GREENAI_CONFIG`` names a TOML file.
+        **arguments: Fields of Settings; None means not given.
+
+    Returns:
+        Settings with the origin of every value.
+
+    Raises:
+        OrderError: A name is unknown or a value is out of range.
+        SensorError: A sensor is unknown.
+        GridError: A country or a region is unknown.
+
+    Example:
+        >>> settings = resolve({"GREENAI_PUE": "1.2"}, project="demo")
+        >>> settings.pue, settings.origins["pue"], settings.origins["project"]
+        (1.2, 'environment', 'argument')
+    """
+    names = [field.name for field in dataclasses.fields(Settings) if field.name != "origins"]
+    unknown = sorted(set(arguments) - set(names))
+    if unknown:
+        raise OrderError(f"Unknown setting {unknown[0]!r}.", hint=f"use {', '.join(names)}")
+    from_file = _file_values(environment.get("GREENAI_CONFIG"), names)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name in names:
+        variable = environment.get(f"GREENAI_{name.upper()}")
+        for origin, raw in (
+            ("argument", arguments.get(name)),
+            ("environment", variable if variable != "" else None),
+            ("file", from_file.get(name)),
+        ):
+            if raw is not None:
+                values[name] = _CHECKS[name](raw, name)
+                origins[name] = origin
+                break
+        else:
+            origins[name] = "default"
+    settings = Settings(**values, origins=origins)
+    grid.intensity(settings.country, settings.region)
+    if settings.sensors is not None:
+        sensors.check_names(settings.sensors)
+    return settings
+
+
+def _file_values(path: str | None, names: list[str]) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OrderError(
+            f"The settings file {path} (GREENAI_CONFIG) cannot be read: {error}.",
+            "The run would go on with other settings than the site's.",
+            "mend the file or unset GREENAI_CONFIG",
+        ) from None
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise OrderError(
+            f"The settings file {path} has an unknown key {unknown[0]!r}.",
+            hint=f"use {', '.join(names)}",
+        )
+    return values
+
+
+def _text(raw: Any, name: str) -> str:
+    if not isinstance(raw, str | os.PathLike) or "\0" in str(raw) or len(str(raw)) > TEXT_MAX:
+        raise OrderError(
+            f"{name} is {str(raw)[:80]!r}.", hint=f"give a text of at most {TEXT_MAX} characters"
+        )
+    return str(raw)
+
+
+def _path(raw: Any, name: str) -> str:
+    if not isinstance(raw, str | os.PathLike) or "\0" in str(raw) or not str(raw):
+        raise OrderError(f"{name} is {raw!r}.", hint="give the path of a folder")
+    return str(raw)
+
+
+def _number(raw: Any, name: str) -> float:
+    try:
+        value = math.nan if isinstance(raw, bool) else float(raw)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise OrderError(f"{name} is {raw!r}, which is no number.", hint=f"give {name} a number")
+    return value
+
+
+def _pue(raw: Any, name: str) -> float:
+    value = _number(raw, name)
+    if value < 1:
+        raise OrderError(
+            f"PUE is {value:g}.",
+            "A site cannot draw less than its computers do; emissions would come out too small.",
+            "give facility energy divided by IT energy, at least 1",
+        )
+    return value
+
+
+def _seconds(raw: Any, name: str) -> float:
+    value = _number(raw, name)
+    if value < 0:
+        raise OrderError(f"{name} is {value:g}.", hint="give seconds, at least 0")
+    return value
+
+
+def _port(raw: Any, name: str) -> int:
+    value = _number(raw, name)
+    if value != int(value) or not 0 <= value <= PORT_MAX:
+        raise OrderError(f"{name} is {raw!r}.", hint=f"give a port from 0 (any) to {PORT_MAX}")
+    return int(value)
+
+
+def _words(raw: Any, name: str) -> tuple[str, ...]:
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise OrderError(f"{name} is {raw!r}.", hint="give a list of names")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _flag(raw: Any, name: str) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if str(raw).lower() not in known:
+        raise OrderError(f"{name} is {raw!r}.", hint="give true or false")
+    return known[str(raw).lower()]
+
+
+def _as_folder(text: str) -> str:
+    """Make one path component of free text: no separators, no leading dot."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)[:80].lstrip(".")
+
+
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "folder": _path,
+    "project": _text,
+    "variant": _text,
+    "country": _text,
+    "region": _text,
+    "pue": _pue,
+    "sensors": _words,
+    "devices": _words,
+    "metrics_port": _port,
+    "metrics_address": _text,
+    "warmup_s": _seconds,
+    "resume": _flag,
+}

@@ -1,0 +1,1 @@
+"""Reference models and data for `greenai bench`; the only place here that imports torch."""

@@ -1,0 +1,358 @@
+"""Laws of a comparison: the run is the unit, and there is no verdict without evidence for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats  # type: ignore[import-untyped]  # it ships no types
+
+from greenai.analysis.compare import Comparison, RunFigures, compare
+from greenai.analysis.contrast import Contrast, effects
+from greenai.errors import ComparisonError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MEASURED = {"measured": 1.0, "modelled": 0.0, "assumed": 0.0}
+POSITIVE = st.floats(0.1, 10)
+
+
+def runs_of(
+    energies: Mapping[str, Sequence[float]], *, paired: bool = True, **given: Any
+) -> list[RunFigures]:
+    usual: dict[str, Any] = {
+        "amounts": {"token": 1000.0},
+        "trust": MEASURED,
+        "devices": ("H200",),
+        "coverage": 1.0,
+    }
+    return [
+        RunFigures(
+            run_id=f"{variant}-{n}",
+            variant=variant,
+            energy_j=float(energy_j),
+            duration_s=float(energy_j) / 50,
+            pair=f"seed {n}" if paired else None,
+            **usual | given,
+        )
+        for variant, of_variant in energies.items()
+        for n, energy_j in enumerate(of_variant)
+    ]
+
+
+DENSE = [100.0, 104.0, 98.0, 101.0, 103.0]
+MOE = [81.0, 84.0, 78.0, 82.0, 83.0]
+
+
+def test_paired_runs_give_the_t_interval_on_log_ratios() -> None:
+    result = compare(runs_of({"dense": DENSE, "moe": MOE}), "dense").results[0]
+    logs = np.log(MOE) - np.log(DENSE)
+    expected = stats.ttest_1samp(logs, 0)
+    interval = np.exp(expected.confidence_interval(0.95))
+    assert (result.n, result.paired) == (5, True)
+    assert result.ratio == pytest.approx(np.exp(logs.mean()))
+    assert (result.low, result.high) == pytest.approx(tuple(interval))
+    assert result.p_adjusted == pytest.approx(expected.pvalue)
+    assert (result.verdict, result.reason) == ("less", "")
+    assert result.mean == pytest.approx(stats.gmean(MOE) / 1000)
+
+
+def test_unpaired_runs_are_compared_by_welch_on_logs() -> None:
+    comparison = compare(runs_of({"dense": DENSE, "moe": MOE[:3]}, paired=False), "dense")
+    result = comparison.results[0]
+    expected = stats.ttest_ind(np.log(MOE[:3]), np.log(DENSE), equal_var=False)
+    interval = np.exp(expected.confidence_interval(0.95))
+    assert (result.n, result.paired) == (3, False)
+    assert (result.low, result.high) == pytest.approx(tuple(interval))
+    assert result.p_adjusted == pytest.approx(expected.pvalue)
+    assert "moe: compared unpaired (Welch)" in comparison.notes[0]
+
+
+def test_runs_are_paired_by_their_key_and_not_by_their_order() -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE})
+    assert compare(runs[::-1], "dense").results == compare(runs, "dense").results
+
+
+@pytest.mark.parametrize("change", [{"pair": None}, {"pair": "seed 0"}, {"pair": "seed 9"}])
+def test_a_run_without_its_one_partner_leaves_all_unpaired(change: dict[str, Any]) -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE})
+    runs[-1] = dataclasses.replace(runs[-1], **change)
+    assert not compare(runs, "dense").results[0].paired
+
+
+def test_one_run_each_gives_a_ratio_and_no_verdict() -> None:
+    result = compare(runs_of({"dense": [100], "moe": [80]}), "dense").results[0]
+    assert result.ratio == pytest.approx(0.8)
+    assert (result.verdict, result.reason) == ("not resolved", "one run each")
+    assert (result.time_verdict, result.time_reason) == ("not resolved", "one run each")
+    assert math.isnan(result.low)
+    assert math.isnan(result.mde)
+
+
+def test_one_run_against_several_gives_no_verdict() -> None:
+    result = compare(runs_of({"dense": DENSE, "moe": [80]}), "dense").results[0]
+    assert (result.verdict, result.reason) == ("not resolved", "one run of a side")
+
+
+def test_equal_numbers_in_all_repeats_are_no_evidence() -> None:
+    result = compare(runs_of({"dense": [100] * 3, "moe": [80] * 3}), "dense").results[0]
+    assert (result.verdict, result.reason) == ("not resolved", "no variation")
+
+
+def test_modelled_energy_gets_no_verdict_and_the_time_ratio_gets_one() -> None:
+    trust = {"measured": 0.4, "modelled": 0.6, "assumed": 0.0}
+    comparison = compare(runs_of({"dense": DENSE, "moe": MOE}, trust=trust), "dense")
+    result = comparison.results[0]
+    assert (result.verdict, result.reason) == ("not resolved", "modelled")
+    assert result.high < 1
+    assert result.time_verdict == "less"
+    assert result.time_ratio == pytest.approx(result.ratio)
+    assert result.trust == pytest.approx(trust)
+    assert any("only the time ratio gets a verdict" in note for note in comparison.notes)
+
+
+def test_one_modelled_side_is_enough_to_withhold_the_verdict() -> None:
+    runs = runs_of({"dense": DENSE}) + runs_of({"moe": MOE}, trust={"assumed": 1.0})
+    assert compare(runs, "dense").results[0].reason == "modelled"
+
+
+def test_little_modelled_energy_is_shown_as_trust_and_does_not_withhold_it() -> None:
+    trust = {"measured": 0.9, "modelled": 0.1, "assumed": 0.0}
+    result = compare(runs_of({"dense": DENSE, "moe": MOE}, trust=trust), "dense").results[0]
+    assert result.verdict == "less"
+    assert result.trust == pytest.approx(trust)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"energy_j": math.nan}, "energy unknown: moe-4"),
+        ({"energy_j": 0.0}, "energy unknown: moe-4"),
+        ({"trust": {}}, "trust unknown"),
+        ({"coverage": 0.9}, "only 90% of a run covered"),
+    ],
+)
+def test_what_is_unknown_of_one_run_withholds_the_verdict(
+    change: dict[str, Any], reason: str
+) -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE})
+    runs[-1] = dataclasses.replace(runs[-1], **change)
+    result = compare(runs, "dense").results[0]
+    assert (result.verdict, result.reason) == ("not resolved", reason)
+    assert result.time_verdict == "less"
+
+
+def test_energy_and_time_may_differ_in_their_verdicts() -> None:
+    runs = [
+        dataclasses.replace(run, duration_s=10 + n % 5 + (run.variant == "moe") * (5 + n % 2))
+        for n, run in enumerate(runs_of({"dense": DENSE, "moe": MOE}))
+    ]
+    result = compare(runs, "dense").results[0]
+    assert (result.verdict, result.time_verdict) == ("less", "more")
+
+
+@given(
+    st.lists(st.tuples(POSITIVE, POSITIVE, POSITIVE, POSITIVE), min_size=2, max_size=8),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_a_verdict_and_an_adjusted_interval_without_1_come_together(
+    repeats: list[tuple[float, float, float, float]], paired: bool
+) -> None:
+    energies = dict(zip("abcd", zip(*repeats, strict=True), strict=True))
+    for result in compare(runs_of(energies, paired=paired), "a").results:
+        if math.isnan(result.low):
+            assert result.verdict == "not resolved"
+            continue
+        assert result.low_adjusted <= result.low <= result.ratio <= result.high
+        excluded = {"less": result.high_adjusted < 1, "more": result.low_adjusted > 1}
+        assert excluded.get(result.verdict, not any(excluded.values()))
+        assert bool(result.reason) == (result.verdict == "not resolved")
+        assert result.mde > 0
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100))
+@settings(deadline=None)
+def test_the_units_of_energy_and_work_do_not_matter(joule: float, token: float) -> None:
+    scaled = runs_of(
+        {"dense": [e * joule for e in DENSE], "moe": [e * joule for e in MOE]},
+        amounts={"token": token},
+    )
+    result = compare(scaled, "dense").results[0]
+    expected = compare(runs_of({"dense": DENSE, "moe": MOE}), "dense").results[0]
+    assert (result.ratio, result.low, result.high, result.mde) == pytest.approx(
+        (expected.ratio, expected.low, expected.high, expected.mde)
+    )
+
+
+def test_holm_holds_each_p_value_against_its_own_level() -> None:
+    def with_p(p: float) -> Contrast:
+        return Contrast(stats.t.isf(p / 2, 9), 1.0, df=9, n=10, paired=True, lacking="")
+
+    p_values = {"a": 0.03, "b": 0.001, "c": 0.02, "d": 0.6}
+    judged = effects({name: with_p(p) for name, p in p_values.items()}, {})
+    adjusted = {name: judged[name].p_adjusted for name in p_values}
+    assert adjusted == pytest.approx({"b": 0.004, "c": 0.06, "a": 0.06, "d": 0.6})
+    assert [judged[name].verdict for name in "abcd"] == [
+        "not resolved",
+        "more",
+        *["not resolved"] * 2,
+    ]
+    assert judged["b"].low_adjusted < judged["b"].low
+
+
+def test_a_refused_variant_keeps_its_figures() -> None:
+    each = Contrast(-0.5, 0.05, df=4, n=5, paired=True, lacking="")
+    open_, refused = effects({"a": each}, {})["a"], effects({"a": each}, {"a": "modelled"})["a"]
+    assert refused == dataclasses.replace(open_, verdict="not resolved", reason="modelled")
+
+
+def test_unlike_devices_are_refused_unless_told() -> None:
+    runs = runs_of({"dense": DENSE}) + runs_of({"moe": MOE}, devices=("A100",))
+    with pytest.raises(ComparisonError, match=r"dense-4 on H200; moe-4 on A100"):
+        compare(runs, "dense")
+    comparison = compare(runs, "dense", across_devices=True)
+    assert comparison.results[0].verdict == "less"
+    assert "systematic errors" in comparison.notes[-1]
+
+
+def test_more_of_the_same_device_is_another_machine() -> None:
+    runs = runs_of({"dense": DENSE}) + runs_of({"moe": MOE}, devices=("H200", "H200"))
+    with pytest.raises(ComparisonError, match="unlike devices"):
+        compare(runs, "dense")
+
+
+def test_unknown_devices_are_said() -> None:
+    comparison = compare(runs_of({"dense": DENSE, "moe": MOE}, devices=()), "dense")
+    assert any("Devices unknown for 10 of 10 runs" in note for note in comparison.notes)
+
+
+def test_without_tokens_the_possible_comparison_is_named() -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE}, amounts={"step": 40.0, "token": math.nan})
+    with pytest.raises(ComparisonError, match=r"10 of 10 runs have no tokens") as caught:
+        compare(runs, "dense", per="token")
+    assert "--per step" in caught.value.hint
+    assert compare(runs, "dense", per="step").results[0].verdict == "less"
+
+
+@pytest.mark.parametrize(
+    ("runs", "baseline", "per", "says"),
+    [
+        (runs_of({"dense": DENSE, "moe": MOE}), "dens", "token", "use --baseline 'dense'"),
+        (runs_of({"dense": DENSE, "moe": MOE}), "", "token", "'dense' or 'moe'"),
+        (runs_of({"dense": DENSE}), "dense", "token", "at least one other variant"),
+        ([], "dense", "token", "give some runs"),
+        (runs_of({"dense": DENSE, "moe": MOE}), "dense", "joke", "Unknown unit 'joke'"),
+        (runs_of({"a": DENSE, "b": MOE}, amounts={}), "a", "token", "share no other unit"),
+        (runs_of({"a": DENSE, "b": MOE}) * 2, "a", "token", "'a-0' is given twice"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    runs: list[RunFigures], baseline: str, per: str, says: str
+) -> None:
+    with pytest.raises(ComparisonError, match=says):
+        compare(runs, baseline, per)
+
+
+def test_an_unbalanced_order_is_said_and_a_balanced_one_is_not() -> None:
+    def placed(order: str) -> Comparison:
+        energies = {"A": DENSE[:2], "B": MOE[:2]}
+        places = {name: iter([n for n, x in enumerate(order) if x == name]) for name in "AB"}
+        runs = [
+            dataclasses.replace(run, position=next(places[run.variant]))
+            for run in runs_of(energies)
+        ]
+        return compare(runs, "A")
+
+    assert "balanced order (mean position: A 0.5, B 2.5)" in placed("AABB").notes[-1]
+    assert placed("ABBA").notes == ()
+
+
+def test_the_json_has_the_published_keys_and_nothing_that_json_lacks() -> None:
+    shown = compare(runs_of({"dense": [100], "moe": [80], "window": [math.nan]}), "dense").to_json()
+    json.dumps(shown, allow_nan=False)
+    assert (shown["per"], shown["baseline"]) == ("token", "dense")
+    assert [result["variant"] for result in shown["results"]] == ["moe", "window"]
+    assert " ".join(shown["results"][0]).startswith(
+        "variant n mean ratio low high mde verdict reason trust"
+    )
+    assert shown["results"][0]["low"] is None
+    assert shown["results"][1]["ratio"] is None
+    assert shown["results"][0]["trust"] == MEASURED
+
+
+@dataclasses.dataclass
+class Shares:
+    """What became of many simulated experiments."""
+
+    any_verdict: float
+    covered: float
+    found: float
+
+
+def simulate(
+    experiments: int, n: int, variants: int, *, effect: float = 0.0, paired: bool = True
+) -> Shares:
+    """Repeat an experiment whose truth is known: seeds matter more than the noise of a run."""
+    rng = np.random.default_rng([n, variants, int(paired), int(effect * 1e6)])
+    seeds = rng.normal(0, 0.03, (experiments, 1, n) if paired else (experiments, variants + 1, n))
+    logs = seeds + rng.normal(0, 0.01, (experiments, variants + 1, n))
+    logs[:, 1:] += effect
+    energies = 100 * np.exp(logs)
+    names = [f"v{k}" for k in range(variants + 1)]
+    verdicts = covered = found = 0
+    for experiment in energies:
+        runs = runs_of(dict(zip(names, experiment.tolist(), strict=True)), paired=paired)
+        results = compare(runs, "v0").results
+        verdicts += any(result.verdict != "not resolved" for result in results)
+        covered += results[0].low <= math.exp(effect) <= results[0].high
+        found += results[0].verdict == "more"
+    return Shares(verdicts / experiments, covered / experiments, found / experiments)
+
+
+@pytest.mark.parametrize("n", [5, 6, 10])
+def test_a_comparison_errs_in_5_percent_and_covers_in_95(n: int) -> None:
+    shares = simulate(2_000, n, 1)
+    assert 0.035 <= shares.any_verdict <= 0.065
+    assert 0.935 <= shares.covered <= 0.965
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [5, 6, 10])
+def test_a_comparison_errs_in_5_percent_and_covers_in_95_exactly(n: int) -> None:
+    shares = simulate(20_000, n, 1)
+    assert 0.045 <= shares.any_verdict <= 0.055
+    assert 0.945 <= shares.covered <= 0.955
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "least"), [(5, 0.04), (10, 0.045)])
+def test_unpaired_runs_err_in_no_more_than_5_percent(n: int, least: float) -> None:
+    # Welch's method is known to be a little cautious for few runs of equal spread.
+    shares = simulate(20_000, n, 1, paired=False)
+    assert least <= shares.any_verdict <= 0.055
+    assert 0.945 <= shares.covered <= 1 - least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [5, 6, 10])
+@pytest.mark.parametrize("variants", [2, 4])
+def test_several_variants_err_together_in_at_most_5_percent(n: int, variants: int) -> None:
+    assert simulate(20_000, n, variants).any_verdict <= 0.055
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [5, 6, 10])
+def test_an_effect_as_large_as_the_minimum_detectable_one_is_found_in_80_percent(n: int) -> None:
+    # What a run of known spread would state: sd of a paired log-ratio is 0.01 * sqrt(2).
+    standard_error = 0.01 * math.sqrt(2 / n)
+    known = Contrast(0.0, standard_error, df=n - 1, n=n, paired=True, lacking="")
+    effect = math.log1p(effects({"v1": known}, {})["v1"].mde)
+    assert simulate(20_000, n, 1, effect=effect).found == pytest.approx(0.8, abs=0.02)

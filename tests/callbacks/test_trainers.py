@@ -1,0 +1,88 @@
+"""Laws of what a trainer tells a tracker, on trainers that only look like some."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from greenai.callbacks.trainers import devices_of, framework_of, started_tracker
+from greenai.settings import Settings
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Strategy:
+    """Hands rank 0's word to every rank, as a broadcast does."""
+
+    def __init__(self, said: list[Any]) -> None:
+        self.root_device = torch.device("cpu")
+        self.said = said
+
+    def broadcast(self, word: Any) -> Any:
+        self.said.append(word)
+        return self.said[0]
+
+
+def trainer(rank: int, said: list[Any], world_size: int = 2) -> Any:
+    return SimpleNamespace(
+        strategy=Strategy(said), global_rank=rank, local_rank=rank, world_size=world_size
+    )
+
+
+def start(trainer: Any, earlier: Any = None, restored: str | None = None) -> Any:
+    settings = Settings(folder=f"run-of-{trainer.global_rank}")
+    return started_tracker(trainer, settings, config={}, earlier=earlier, restored_run_id=restored)
+
+
+def test_all_ranks_take_the_launch_the_folder_and_the_run_of_rank_0(trackers: Any) -> None:
+    said: list[Any] = []
+    for rank in range(2):
+        start(trainer(rank, said))
+    first, second = trackers
+    assert second.launch == first.launch
+    assert second.launch.shared
+    assert second.run_folder == first.run_folder
+    assert second.run_id == first.run_id
+    assert [one.facts["local_rank"] for one in trackers] == [0, 1]
+
+
+def test_one_process_asks_nobody(trackers: Any) -> None:
+    said: list[Any] = []
+    start(trainer(0, said, world_size=1))
+    assert said == []
+    assert not trackers[0].launch.shared
+
+
+def test_a_later_stage_goes_before_a_checkpoint_and_asks_nobody(trackers: Any) -> None:
+    said: list[Any] = []
+    earlier = start(trainer(0, said))
+    later = start(trainer(0, said), earlier=earlier, restored="another")
+    assert later.facts["resume_run_id"] == earlier.run_id
+    assert len(said) == 1
+    assert len(trackers) == 2
+
+
+def test_a_gpu_is_named_as_nvml_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    uuid = "c4e64ddb-ea1c-8a3f-8a48-7dba31e6ae32"
+    facts = SimpleNamespace(uuid=uuid)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: facts)
+    assert devices_of(torch.device("cuda", 1)) == (f"GPU-{uuid}",)
+    del facts.uuid  # torch before 2.4
+    assert devices_of(torch.device("cuda", 1)) is None
+
+
+def test_on_another_device_no_gpu_is_used() -> None:
+    assert devices_of(torch.device("cpu")) == ()
+    assert devices_of(torch.device("mps")) == ()
+
+
+def test_the_framework_is_found_behind_a_users_own_trainer(bench: Any) -> None:
+    class Own(bench.tree.Trainer):  # type: ignore[misc] # lightning is not followed
+        pass
+
+    assert framework_of(Own.__new__(Own)) == f"pytorch_lightning {bench.tree.__version__}"
+    assert framework_of(object()) == ""

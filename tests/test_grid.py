@@ -1,0 +1,218 @@
+"""Laws of the grid table: each factor is CodeCarbon's and sourced; no place stands for another."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from greenai import grid
+from greenai.errors import GridError
+from greenai.units import G_PER_KWH_PER_LB_PER_MWH
+
+TABLE_VERSION = "3.3.2"
+"""Of CodeCarbon, whose figures the table holds."""
+
+
+def table() -> list[dict[str, str]]:
+    with grid.TABLE.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+PLACES = [(row["code"], row["region"]) for row in table() if row["code"] != grid.WORLD]
+
+
+def upstream(name: str) -> Any:
+    return json.loads((files("codecarbon") / "data" / "private_infra" / name).read_text("utf-8"))
+
+
+def upstream_rows() -> dict[tuple[str, str], tuple[float, int]]:
+    """Build the table's figures and years anew from CodeCarbon's files."""
+    world = upstream("carbon_intensity_per_source.json")["world_average"]
+    rows: dict[tuple[str, str], tuple[float, int]] = {(grid.WORLD, ""): (world, 2018)}
+    for code, country in upstream("global_energy_mix.json").items():
+        rows[code, ""] = (country["carbon_intensity"], country["year"])
+    for state, of_state in upstream("2023/usa_emissions.json").items():
+        if not state.startswith("_"):
+            rows["USA", state] = (of_state["emissions"] * G_PER_KWH_PER_LB_PER_MWH, 2023)
+    combustion = {"coal": 995.725971, "petroleum": 816.6885263, "naturalGas": 743.8415916}
+    for province, mix in upstream("2023/canada_energy_mix.json").items():
+        g_per_kwh = sum(mix[fuel] / mix["total"] * factor for fuel, factor in combustion.items())
+        rows["CAN", province] = (g_per_kwh, 2023)
+    for province in upstream("2023/china_provincial_emissions.json")["data"].values():
+        rows["CHN", province["names"][0]] = (province["emission_factor"], province["year"])
+    countries = {"SE": "SWE", "NO": "NOR", "FI": "FIN"}
+    for zone, of_zone in upstream("nordic_emissions.json")["data"].items():
+        rows[countries[zone[:2]], zone.lower()] = (of_zone["emission_factor"], of_zone["year"])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def oracle() -> None:
+    """Skip where the CodeCarbon that the table was taken from is not installed."""
+    try:
+        installed = version("codecarbon")
+    except PackageNotFoundError:
+        installed = "none"
+    if installed != TABLE_VERSION:
+        pytest.skip(f"the table is CodeCarbon {TABLE_VERSION}'s; installed is {installed}")
+
+
+@pytest.fixture(scope="module")
+def codecarbon_g_per_kwh(oracle: None) -> Any:  # noqa: ARG001  it skips where there is no oracle
+    """CodeCarbon's own answer, as g/kWh."""
+    from codecarbon.core.emissions import Emissions  # noqa: PLC0415  only where it is installed
+    from codecarbon.core.units import Energy  # noqa: PLC0415  only where it is installed
+    from codecarbon.external.geography import GeoMetadata  # noqa: PLC0415  only where installed
+    from codecarbon.input import DataSource  # noqa: PLC0415  only where it is installed
+
+    emissions = Emissions(DataSource())
+
+    def answer(country: str, region: str | None) -> float:
+        place = GeoMetadata(country, region=region)
+        return 1000 * float(emissions.get_private_infra_emissions(Energy(1.0), place))
+
+    return answer
+
+
+@pytest.mark.usefixtures("oracle")
+def test_the_table_has_what_codecarbon_has_row_by_row() -> None:
+    ours = {
+        (row["code"], row["region"]): (float(row["intensity_g_per_kwh"]), int(row["year"]))
+        for row in table()
+    }
+    theirs = upstream_rows()
+    assert ours.keys() == theirs.keys()
+    for place, (g_per_kwh, year) in theirs.items():
+        assert ours[place][0] == pytest.approx(g_per_kwh, abs=1e-6), place
+        assert ours[place][1] == year, place
+
+
+def test_every_place_has_the_intensity_that_codecarbon_uses(codecarbon_g_per_kwh: Any) -> None:
+    for country, region in PLACES:
+        ours = grid.intensity(country, region or None).g_per_kwh
+        assert ours == pytest.approx(codecarbon_g_per_kwh(country, region or None), rel=1e-6)
+
+
+def test_the_world_average_is_what_codecarbon_falls_back_to(codecarbon_g_per_kwh: Any) -> None:
+    assert grid.intensity(None).g_per_kwh == pytest.approx(codecarbon_g_per_kwh("ZZZ", None))
+
+
+def test_every_row_is_sourced_and_possible() -> None:
+    rows = table()
+    assert len({(row["code"], row["region"]) for row in rows}) == len(rows)
+    assert sum(not row["region"] for row in rows) == 1 + 213
+    for row in rows:
+        assert 0 < float(row["intensity_g_per_kwh"]) < 1500 or row["code"] == "CAF", row
+        assert 2009 <= int(row["year"]) <= 2025, row
+        assert row["source"], row
+        assert row["licence"], row
+        assert row["basis"] in ("direct", "lifecycle", "unknown"), row
+        assert row["signal"] == "average", row
+        assert row["code"] == row["code"].upper(), row
+        assert row["region"] == row["region"].lower(), row
+
+
+def test_the_one_factor_of_zero_says_that_it_is_none() -> None:
+    (row,) = (row for row in table() if float(row["intensity_g_per_kwh"]) == 0)
+    assert row["code"] == "CAF"
+    assert "a gap in the source" in row["source"]
+
+
+def test_no_name_means_two_regions() -> None:
+    names = [
+        (row["code"], name)
+        for row in table()
+        if row["region"]
+        for name in (row["region"], *filter(None, row["aliases"].split(";")))
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_without_a_country_the_world_average_is_taken_and_flagged() -> None:
+    world = grid.intensity(None)
+    assert (world.g_per_kwh, world.is_world_average, world.place) == (475, True, "WLD")
+    assert not grid.intensity("FRA").is_world_average
+
+
+@pytest.mark.parametrize(
+    ("country", "region", "place"),
+    [
+        ("fra", None, "FRA"),
+        (" USA ", "California", "USA/california"),
+        ("USA", "ca", "USA/california"),
+        ("USA", "US-TX", "USA/texas"),
+        ("USA", "new  york", "USA/new york"),
+        ("CAN", "QC", "CAN/quebec"),
+        ("CAN", "Québec", "CAN/quebec"),
+        ("CHN", "Inner Mongolia", "CHN/inner mongolia"),
+        ("CHN", "CN-SN", "CHN/shaanxi"),
+        ("SWE", "SE3", "SWE/se3"),
+    ],
+)
+def test_case_spaces_and_short_codes_do_not_matter(
+    country: str, region: str | None, place: str
+) -> None:
+    assert grid.intensity(country, region).place == place
+
+
+@pytest.mark.parametrize(
+    ("country", "nearest"),
+    [
+        ("FRANCE", r"FRA \(France\)"),
+        ("FR", r"FRA \(France\)"),
+        ("UK", r"GBR \(United Kingdom\)"),
+        ("Germny", r"DEU \(Germany\)"),
+        ("Untied States", r"USA \(United States\)"),
+        ("USB", r"USA \(United States\)"),
+    ],
+)
+def test_an_unknown_country_names_the_nearest(country: str, nearest: str) -> None:
+    with pytest.raises(GridError, match=nearest):
+        grid.intensity(country)
+
+
+@pytest.mark.parametrize("country", ["", "ZZZZZZZ", "\0", "x" * 10_000, "QQ"])
+def test_an_unlikely_country_is_refused_in_few_words(country: str) -> None:
+    with pytest.raises(GridError) as caught:
+        grid.check(country)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("country", "region", "says"),
+    [
+        ("USA", "californa", "did you mean california"),
+        ("CAN", "", "quebec"),
+        ("CHN", "tibet", "use one of anhui"),
+        ("FRA", "bretagne", "no regions of France"),
+        ("WLD", "europe", "no regions"),
+        ("DEU", "se3", "no regions of Germany"),
+        (None, "quebec", "without its country"),
+    ],
+)
+def test_an_unknown_region_is_never_its_country(
+    country: str | None, region: str, says: str
+) -> None:
+    with pytest.raises(GridError, match=says):
+        grid.intensity(country, region)
+
+
+def test_an_intensity_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        grid.intensity("FRA").g_per_kwh = 0.0  # type: ignore[misc]  # that is what is tested
+
+
+def test_the_grid_needs_the_standard_library_alone() -> None:
+    code = (
+        "import sys; from greenai import grid; grid.intensity('FRA'); "
+        "print(sorted({'numpy', 'pandas', 'codecarbon', 'socket', 'ssl'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,221 @@
+"""Laws of a run: devices count once, ranks and attempts join, absent is empty, sums close."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulation.counters import (
+    MS,
+    START_NS,
+    SimulatedCounter,
+    a_channel,
+    attempt_of,
+    marks_of,
+    readings_of,
+)
+
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.record.types import NOTE, STEP_END, STOP, VALUE, Attempt, ChannelReadings, Record
+from greenai.run import Run
+
+S = 1000 * MS
+
+
+def marks(first: int, count: int, step_s: float = 0.5, tokens: float | None = 100.0) -> list[tuple]:
+    t_ns = START_NS + int(0.5 * S)
+    rows: list[tuple] = [(t_ns, NOTE, "train_start", 0, 0.0)]
+    for index in range(first, first + count):
+        t_ns += int(step_s * S)
+        if tokens is not None:
+            rows.append((t_ns, VALUE, "tokens", index, tokens))
+        rows.append((t_ns, STEP_END, "", index, 2.0))
+    return [*rows, (t_ns, STOP, "", 0, 0.0)]
+
+
+def power(watts: float, seconds: float = 8.0, **channel: Any) -> ChannelReadings:
+    return SimulatedCounter(lambda t: watts * t, refresh_ms=20).readings(
+        seconds, a_channel(refresh_ns=25 * MS, **channel)
+    )
+
+
+def an_attempt(
+    readings: list[ChannelReadings],
+    rows: list[tuple],
+    *,
+    rank: int = 0,
+    number: int = 0,
+    of: int = 1,
+) -> Attempt:
+    made = attempt_of(readings, marks_of(rows))
+    manifest = {"world_size": of, "rank": rank}
+    return dataclasses.replace(made, rank=rank, attempt=number, manifest=manifest)
+
+
+def a_run(*attempts: Attempt, **manifest: Any) -> Run:
+    facts = {"run_id": "abc", "variant": "dense", "project": "p", "settings": {}, **manifest}
+    return Run(Record(Path("runs/dense"), facts, attempts))
+
+
+def gpu(number: int) -> dict[str, Any]:
+    return {"device": f"gpu{number}", "device_key": f"GPU-{number}"}
+
+
+CPU = {"kind": "cpu", "device": "cpu-package-0", "device_key": "host/package-0"}
+
+
+def test_columns_are_the_published_ones_in_order() -> None:
+    run = a_run(an_attempt([power(100)], marks(0, 4)))
+    assert tuple(run.steps().columns) == STEP_COLUMNS
+    assert tuple(run.phases().columns) == PHASE_COLUMNS
+
+
+def test_sums_close_over_steps_phases_and_summary() -> None:
+    run = a_run(an_attempt([power(100), power(50, **CPU)], marks(0, 10)))
+    summary, phases = run.summary(), run.phases().set_index("phase")
+    assert phases["energy_j"].sum() == pytest.approx(summary["energy_j"], rel=1e-9)
+    in_steps = phases.loc[["train_step", "data_wait"], "energy_j"].sum()
+    assert run.steps()["energy_j"].sum() == pytest.approx(in_steps, rel=1e-9)
+    assert summary["steps_j"] == pytest.approx(in_steps, rel=1e-9)
+    parts = summary["component_j"]
+    assert parts["gpu"] + parts["cpu"] == pytest.approx(summary["energy_j"], rel=1e-9)
+    assert phases["energy_share"].sum() == pytest.approx(1)
+    assert summary["j_per_token"] == pytest.approx(150 * 0.5 / 100, rel=0.02)
+    assert summary["j_per_step"] == pytest.approx(150 * 0.5, rel=0.02)
+
+
+def test_the_energy_of_a_run_lies_within_its_interval() -> None:
+    summary = a_run(an_attempt([power(100)], marks(0, 10))).summary()
+    assert summary["energy_low_j"] <= 500 <= summary["energy_high_j"]
+    assert summary["energy_high_j"] - summary["energy_low_j"] < 60
+
+
+def test_absent_is_empty_and_never_zero() -> None:
+    run = a_run(an_attempt([], marks(0, 4, tokens=None)))
+    steps, summary = run.steps(), run.summary()
+    for column in ("energy_j", "gpu_j", "tokens", "loss", "flops", "measured_share"):
+        assert steps[column].isna().all()
+    assert steps["attribution"].isna().all()
+    for key in ("energy_j", "energy_low_j", "steps_j", "j_per_token", "operational_co2e_g"):
+        assert summary[key] is None
+    assert summary["component_j"] == dict.fromkeys(("gpu", "cpu", "dram", "other"))
+    assert summary["coverage"] is None
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_sensor_that_never_spoke_is_absent_too() -> None:
+    run = a_run(an_attempt([readings_of(a_channel(), [])], marks(0, 4)))
+    assert np.isnan(run.energy())
+    assert run.summary()["coverage"] == 0
+
+
+def test_ranks_join_by_step_and_a_shared_device_counts_once() -> None:
+    ranks = [
+        an_attempt([power(100, **gpu(rank)), power(40, **CPU)], marks(0, 6), rank=rank, of=4)
+        for rank in range(4)
+    ]
+    run = a_run(*ranks)
+    steps = run.steps()
+    assert len(steps) == 6
+    assert steps["energy_j"].to_numpy() == pytest.approx(np.full(6, (4 * 100 + 40) * 0.5), rel=0.06)
+    assert set(steps["ranks"]) == {4}
+    assert set(steps["tokens"]) == {400.0}
+    assert run.energy() == pytest.approx(440 * 3.0, rel=0.01)
+    assert run.summary()["coverage"] == pytest.approx(1.0, abs=0.01)
+    assert run.phases()["energy_j"].sum() == pytest.approx(run.energy(), rel=1e-9)
+
+
+def test_ranks_in_any_order_give_the_same_run() -> None:
+    ranks = [
+        an_attempt([power(100 + rank, **gpu(rank))], marks(0, 6), rank=rank, of=3)
+        for rank in range(3)
+    ]
+    first, second = a_run(*ranks), a_run(*reversed(ranks))
+    assert first.energy() == pytest.approx(second.energy(), rel=1e-12)
+    assert first.steps()["energy_j"].tolist() == pytest.approx(second.steps()["energy_j"].tolist())
+
+
+def test_a_missing_rank_is_named_and_lowers_coverage() -> None:
+    ranks = [an_attempt([power(100, **gpu(r))], marks(0, 6), rank=r, of=4) for r in (0, 1, 3)]
+    run = a_run(*ranks)
+    assert "3 of 4 ranks are here; missing: 2." in run.notices
+    assert run.summary()["coverage"] == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_rank_whose_energy_of_a_step_is_unknown_makes_the_step_unknown() -> None:
+    short = power(100, seconds=2.0, **gpu(1))
+    run = a_run(
+        an_attempt([power(100, **gpu(0))], marks(0, 6), rank=0, of=2),
+        an_attempt([short], marks(0, 6), rank=1, of=2),
+    )
+    known = run.steps()["energy_j"].notna().tolist()
+    assert known == [True, True, False, False, False, False]
+
+
+def test_attempts_add_and_what_was_rolled_back_is_wasted() -> None:
+    first = an_attempt([power(100)], marks(0, 6))
+    second = an_attempt([power(100)], marks(4, 6), number=1)
+    run = a_run(first, second)
+    steps, summary = run.steps(), run.summary()
+    assert steps["rolled_back"].tolist() == [False] * 4 + [True] * 2 + [False] * 6
+    assert summary["attempts"] == 2
+    assert summary["wasted_j"] == pytest.approx(2 * 50, rel=0.03)
+    assert summary["energy_j"] == pytest.approx(600, rel=0.03)
+
+
+def test_emissions_are_recomputed_and_pue_counts_once() -> None:
+    settings = {"country": {"value": "FRA"}, "pue": {"value": 1.5}}
+    run = a_run(an_attempt([power(100)], marks(0, 6)), settings=settings)
+    own = run.footprint()
+    assert own.place == "FRA"
+    expected_g = run.energy() / 3.6e6 * own.intensity_g_per_kwh * 1.5
+    assert own.operational_co2e_g == pytest.approx(expected_g)
+    assert run.steps()["operational_co2e_g"].sum() == pytest.approx(
+        run.steps()["energy_j"].sum() / 3.6e6 * own.intensity_g_per_kwh * 1.5
+    )
+    other = run.footprint(country="DEU", pue=1.0)
+    assert other.operational_co2e_g == pytest.approx(
+        run.energy() / 3.6e6 * other.intensity_g_per_kwh
+    )
+    assert run.energy() == pytest.approx(300, rel=0.03)
+
+
+def test_without_a_country_every_output_says_world_average() -> None:
+    run = a_run(an_attempt([power(100)], marks(0, 6)))
+    assert any("world average" in notice for notice in run.notices)
+    assert any("No PUE" in notice for notice in run.notices)
+    assert run.summary()["intensity_place"] == "WLD"
+
+
+def test_a_comparison_leaves_the_warm_up_out() -> None:
+    made = an_attempt([power(100)], marks(0, 10))
+    warm = dataclasses.replace(made, manifest={"world_size": 1, "warmup_s": 1.4})
+    figures = a_run(warm, config={"repeat": 3, "position": 1}).figures()
+    assert figures.amounts["step"] == 7
+    assert figures.energy_j == pytest.approx(7 * 50, rel=0.03)
+    assert (figures.pair, figures.position) == ("3", 1)
+
+
+def test_trust_travels() -> None:
+    modelled = {**CPU, "trust": "modelled", "method": "cpu_load_model", "quantity": "power_w"}
+    rows = [
+        (START_NS + k * S // 10, START_NS + (k + 1) * S // 10, 25.0, 0 if k else 1)
+        for k in range(80)
+    ]
+    run = a_run(an_attempt([power(75), readings_of(a_channel(**modelled), rows)], marks(0, 10)))
+    trust = run.summary()["trust"]
+    assert trust["measured"] == pytest.approx(0.75, abs=0.01)
+    assert trust["modelled"] == pytest.approx(0.25, abs=0.01)
+    assert run.steps()["measured_share"].mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_power_curves_are_per_device() -> None:
+    run = a_run(an_attempt([power(100), power(40, **CPU)], marks(0, 10)))
+    curves = {curve.device: curve for curve in run.power(50)}
+    assert set(curves) == {"gpu0", "cpu-package-0"}
+    assert np.nanmean(curves["gpu0"].power_w) == pytest.approx(100, rel=0.02)
+    assert curves["gpu0"].t_s[0] < 0.5
