@@ -371,6 +371,6 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
             print(text, flush=True)  # noqa: T201 - what the user asked for with print_summary
 
     def _close(self) -> None:
-        metering, self._place.metering = self._place.metering, None
-        if metering is not None:
-            metering.tracker.stop()
+        self._place.metering = None
+        if self._place.tracker is not None:
+            self._place.tracker.stop()  # where it was stopped before, nothing happens

@@ -123,7 +123,7 @@ def _devices(channels: Sequence[Channel]) -> str:
 
 
 def by_phase(phases: pd.DataFrame) -> Sheet:
-    """Energy of each phase that took place; the unattributed rest is there even where it is none."""
+    """Energy of each phase that took place, and the unattributed rest even where there is none."""
     took_place = (phases[["count", "duration_s", "energy_j"]].fillna(0) > 0).any(axis=1)
     kept = phases[took_place | (phases["phase"] == UNATTRIBUTED)]
     energies_j = [_number(value) for value in kept["energy_j"]]

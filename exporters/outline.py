@@ -34,7 +34,7 @@ class Outline:
     """All that a report says apart from its plots.
 
     Attributes:
-        title: Name of the run.
+        title: Name of the run's folder.
         subtitle: Variant, project, start.
         headline: The figures that matter most.
         notices: What a reader must know, in sentences.
@@ -72,7 +72,7 @@ def outline_of(run: ReadableRun) -> Outline:
     if started := _moment(summary.get("started_utc")):
         said.append(f"started {started}")
     return Outline(
-        title=printable(run.run_id),
+        title=printable(run.record.folder.name or run.variant or run.run_id),
         subtitle=" · ".join(said),
         headline=_headline(summary, footprint),
         notices=tuple(printable(notice, limit=600) for notice in run.notices),

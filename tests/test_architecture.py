@@ -48,7 +48,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": ANYTHING,
     "cli": ANYTHING,
     "__main__": {"cli"},
-    "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
 }

@@ -215,7 +215,7 @@ def make_run() -> Any:
             channel("cpu", "cpu-package-0", "modelled", "cpu_load_model", "AMD EPYC 9654"),
         )
         attempt = Attempt(
-            folder=Path("run"),
+            folder=Path("run/rank-0"),
             rank=0,
             attempt=0,
             launch_id="launch",
@@ -229,7 +229,7 @@ def make_run() -> Any:
             problems=(),
         )
         manifest = {"run_id": name, "config": {"learning_rate": 0.001}, "git_commit": "ab12" * 10}
-        record = Record(Path("run"), manifest, (attempt,))
+        record = Record(Path(name.replace("/", "-")), manifest, (attempt,))
         end_s = float(frame["end_s"].max()) if count else 1.0
         return FakeRun(record, frame, facts, phases(facts["steps_j"]), curves(end_s, gpus), notices)
 
