@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from greenai.settings import Settings
 
 
+LATER_STAGE = "a later stage in the same process"
+
+
 def started_tracker(
     trainer: Any,
     settings: Settings,
@@ -51,6 +54,7 @@ def started_tracker(
         world_size=trainer.world_size,
         local_rank=trainer.local_rank,
         resume_run_id=restored_run_id if earlier is None else earlier.run_id,
+        evidence=None if earlier is None else LATER_STAGE,
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch

@@ -48,8 +48,11 @@ def trust_text(trust: Mapping[str, float | None]) -> str:
     Example:
         >>> trust_text({"measured": 0.91, "modelled": 0.09, "assumed": 0.0})
         '91.0 % measured, 9.0 % modelled'
+        >>> trust_text({"measured": float("nan")})
+        'unknown'
     """
-    said = [f"{quantities.share(trust[name])} {name}" for name in TRUSTS if trust.get(name)]
+    shares = {name: _number(trust.get(name)) for name in TRUSTS}
+    said = [f"{quantities.share(part)} {name}" for name, part in shares.items() if part]
     return ", ".join(said) or quantities.UNKNOWN
 
 

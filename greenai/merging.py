@@ -41,6 +41,14 @@ def parts_of(record: Record) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def launch_numbers(parts: tuple[Part, ...]) -> dict[int, int]:
+    """Number of the launch by number of the attempt: stages of one process are one launch."""
+    order: dict[str, int] = {}
+    return {
+        part.attempt.attempt: order.setdefault(part.attempt.launch_id, len(order)) for part in parts
+    }
+
+
 def to_utc_ns(anchors: tuple[Anchor, ...], t_ns: np.ndarray) -> np.ndarray:
     """Map the monotonic clock to UTC by the latest anchor before each moment."""
     known = np.array([anchor.monotonic_ns for anchor in anchors])
@@ -65,9 +73,10 @@ def steps_of(parts: tuple[Part, ...]) -> pd.DataFrame:
     by_attempt: dict[int, list[pd.DataFrame]] = {}
     for part in parts:
         by_attempt.setdefault(part.attempt.attempt, []).append(_steps_of_part(part))
+    launches = launch_numbers(parts)
     for number, ranks in sorted(by_attempt.items()):
         joined = ranks[0] if len(ranks) == 1 else _join_ranks(ranks)
-        frames.append(joined.assign(attempt=number))
+        frames.append(joined.assign(attempt=launches[number]))
     if not frames:
         return _steps_of_nothing()
     steps = pd.concat(frames, ignore_index=True)
@@ -181,15 +190,20 @@ def phases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
         for phase, number in cut.counts.items():
             count[phase] += number
     by_kind = {kind: np.full(len(PHASES), np.nan) for kind in KINDS}
+    seen_ns = np.zeros(len(PHASES))
     for part in parts:
         for one in part.energies.channels:
             if len(one.series.t_ns):
                 kind_j = by_kind[one.channel.kind]
                 by_kind[one.channel.kind] = np.nan_to_num(kind_j) + part.energies.phase_j(one)
+                seen_ns += one.phase_covered_ns
+    unseen = (duration_ns > 0) & (seen_ns == 0)  # it happened, and nobody was reading: not zero
+    for kind_j in by_kind.values():
+        kind_j[unseen] = np.nan
     known = [kind_j for kind_j in by_kind.values() if not np.isnan(kind_j).all()]
     total_j = np.sum(known, axis=0) if known else np.full(len(PHASES), np.nan)
     duration_s = np.where(np.array(PHASES) == "unattributed", np.nan, duration_ns / NS_PER_S)
-    whole_j = total_j.sum()
+    whole_j = np.nansum(total_j)
     return pd.DataFrame(
         {
             "phase": PHASES,

@@ -14,7 +14,7 @@ from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
 from greenai.analysis.series import power_curve
-from greenai.merging import parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
+from greenai.merging import launch_numbers, parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
@@ -232,7 +232,7 @@ class Run:
             "started_utc": self.record.manifest.get("started_utc"),
             "duration_s": self._duration_s(),
             "ended": self._ended(),
-            "attempts": len({part.attempt.attempt for part in self.parts}),
+            "attempts": len(set(launch_numbers(self.parts).values())),
             "ranks": present,
             "ranks_expected": expected,
             "steps": len(steps),

@@ -55,8 +55,8 @@ class Serving:
         self._errors: dict[str, float] = {}
         self._endpoint: Endpoint | None = None
         self._started = anchor()
-        earlier = Path(config["attempt_folder"]).parent.glob("attempt-*")
-        self._attempt = max(0, len(list(earlier)) - 1)
+        launches = list(Path(config["run_folder"], "launches").glob("*/"))
+        self._attempt = max(0, len(launches) - 1)
         if config["metrics_port"] is not None and config["manifest"]["local_rank"] == 0:
             self._serve(config["metrics_address"], config["metrics_port"])
         gc.collect()

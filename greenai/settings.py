@@ -150,11 +150,17 @@ def _file_values(path: str | None, names: list[str]) -> dict[str, Any]:
 
 
 def _text(raw: Any, name: str) -> str:
-    if not isinstance(raw, str | os.PathLike) or "\0" in str(raw) or len(str(raw)) > TEXT_MAX:
+    text = str(raw)
+    if not isinstance(raw, str) or "\0" in text or len(text) > TEXT_MAX or not _is_unicode(text):
         raise OrderError(
-            f"{name} is {str(raw)[:80]!r}.", hint=f"give a text of at most {TEXT_MAX} characters"
+            f"{name} is {text[:80]!r}.", hint=f"give a text of at most {TEXT_MAX} characters"
         )
-    return str(raw)
+    return text
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: half of a surrogate pair cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _path(raw: Any, name: str) -> str:

@@ -158,7 +158,9 @@ def test_a_rank_whose_energy_of_a_step_is_unknown_makes_the_step_unknown() -> No
 
 def test_attempts_add_and_what_was_rolled_back_is_wasted() -> None:
     first = an_attempt([power(100)], marks(0, 6))
-    second = an_attempt([power(100)], marks(4, 6), number=1)
+    second = dataclasses.replace(
+        an_attempt([power(100)], marks(4, 6), number=1), launch_id="second"
+    )
     run = a_run(first, second)
     steps, summary = run.steps(), run.summary()
     assert steps["rolled_back"].tolist() == [False] * 4 + [True] * 2 + [False] * 6
@@ -219,3 +221,20 @@ def test_power_curves_are_per_device() -> None:
     assert set(curves) == {"gpu0", "cpu-package-0"}
     assert np.nanmean(curves["gpu0"].power_w) == pytest.approx(100, rel=0.02)
     assert curves["gpu0"].t_s[0] < 0.5
+
+
+def test_a_phase_that_nobody_saw_is_unknown_and_not_zero() -> None:
+    early = [(START_NS - S, NOTE, "train_start", 0, 0.0), (START_NS - S // 2, STEP_END, "", 0, 1.0)]
+    rows = [(START_NS - 2 * S, NOTE, "other", 0, 0.0), *early, *marks(1, 4)[1:]]
+    phases = a_run(an_attempt([power(100)], rows)).phases().set_index("phase")["energy_j"]
+    assert np.isnan(phases["setup"])
+    assert phases["train_step"] > 0
+    assert phases["validation"] == 0
+
+
+def test_stages_of_one_process_are_one_launch() -> None:
+    fit = an_attempt([power(100)], marks(0, 4))
+    test = dataclasses.replace(an_attempt([power(100)], marks(4, 1)), attempt=1)
+    run = a_run(fit, test)
+    assert run.summary()["attempts"] == 1
+    assert set(run.steps()["attempt"]) == {0}

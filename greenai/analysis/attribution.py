@@ -13,7 +13,7 @@ from greenai.analysis.series import (
     Series,
     bridged_energy,
     covered_energy,
-    covered_ns,
+    covered_time_ns,
     is_covered,
     series_from,
 )
@@ -179,7 +179,7 @@ class ChannelEnergy:
         covered_j: All energy known within the run, bridged gaps included.
         low_j: Lower bound on ``covered_j``.
         high_j: Upper bound on ``covered_j``.
-        covered_ns: Time covered within the run.
+        phase_covered_ns: Time covered by phase, in PHASES order. Shape (p,).
     """
 
     channel: Channel
@@ -192,7 +192,12 @@ class ChannelEnergy:
     covered_j: float
     low_j: float
     high_j: float
-    covered_ns: int
+    phase_covered_ns: Floats
+
+    @property
+    def covered_ns(self) -> float:
+        """Time covered within the run, in nanoseconds."""
+        return float(self.phase_covered_ns.sum())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -348,7 +353,10 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
         covered_j=covered_j,
         low_j=min(low_j, covered_j),
         high_j=max(high_j, covered_j),
-        covered_ns=covered_ns(series, start_ns, end_ns),
+        phase_covered_ns=np.asarray(
+            np.bincount(cut.phase, np.diff(covered_time_ns(series, cut.edges_ns)), len(PHASES)),
+            np.float64,
+        ),
     )
 
 

@@ -229,12 +229,20 @@ def bridged_energy(series: Series, start_ns: int, end_ns: int) -> float:
     return float(np.diff(series.energy_j)[bridged][within].sum())
 
 
-def covered_ns(series: Series, start_ns: int, end_ns: int) -> int:
-    """Time within [start, end] that the series covers, in nanoseconds."""
-    covered = series.state == COVERED
-    starts_ns = np.clip(series.t_ns[:-1][covered], start_ns, end_ns)
-    ends_ns = np.clip(series.t_ns[1:][covered], start_ns, end_ns)
-    return int((ends_ns - starts_ns).sum())
+def covered_time_ns(series: Series, t_ns: Ns) -> Floats:
+    """Covered time since the first knot, at any moments, as ``covered_energy`` counts energy.
+
+    Args:
+        series: Cumulative energy of one channel.
+        t_ns: Moments. Shape (m,).
+
+    Returns:
+        Nanoseconds, non-decreasing in time. Shape (m,).
+    """
+    if len(series.t_ns) == 0:
+        return np.zeros(len(t_ns))
+    lengths_ns = np.where(series.state == COVERED, np.diff(series.t_ns), 0)
+    return _interpolate(series.t_ns, _cumulative(lengths_ns, len(series.t_ns)), t_ns)
 
 
 def power_curve(series: Series, points: int = 2000) -> tuple[Ns, Floats]:

@@ -25,7 +25,7 @@ from greenai.live.marks import MarkWriter
 from greenai.live.process import SamplerProcess
 from greenai.live.shared import METRICS_PORT, STOP_ASKED, Region, Totals
 from greenai.metrics import MARKABLE_PHASES
-from greenai.record.claim import claim_run
+from greenai.record.claim import RESUME_ASKED, claim_run
 from greenai.record.manifest import write_run_manifest
 from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
 from greenai.units import NS_PER_S
@@ -70,7 +70,9 @@ class Tracker:
         rank: Global rank, where the framework knows it better than the environment.
         world_size: Number of ranks, likewise.
         local_rank: Rank on this host, likewise; 0 meters the host's CPU and memory.
-        resume_run_id: Identity of the run that a restored checkpoint belongs to.
+        resume_run_id: Identity of the run that goes on.
+        evidence: Why an existing run may be joined, besides a launcher's restart; None takes a
+            restored checkpoint where ``resume_run_id`` is given.
 
     Example:
         >>> import tempfile, greenai
@@ -91,6 +93,7 @@ class Tracker:
         world_size: int | None = None,
         local_rank: int | None = None,
         resume_run_id: str | None = None,
+        evidence: str | None = None,
     ) -> None:
         self.settings = settings
         self.launch = launch(rank=rank, local_rank=local_rank, world_size=world_size)
@@ -98,7 +101,7 @@ class Tracker:
         self.run_folder = settings.run_folder()
         self._config = plain_config(config or {})
         self._framework = framework
-        self._resumed = resume_run_id is not None
+        self._evidence = evidence or ("a restored checkpoint" if resume_run_id else None)
         self._region: Region | None = None
         self._writer: MarkWriter | None = None
         self._process: SamplerProcess | None = None
@@ -284,9 +287,7 @@ class Tracker:
         """Why an existing run may be joined; None where there is no reason to."""
         if self.launch.restarts > 0:
             return f"restart {self.launch.restarts} of the launcher"
-        if self._resumed:
-            return "a restored checkpoint"
-        return "resume=True" if self.settings.resume else None
+        return self._evidence or (RESUME_ASKED if self.settings.resume else None)
 
     def _launch_sampler(self, region: Region, attempt_folder: Path) -> None:
         """Start the companion process; where none may be started, a thread that reads seldom."""

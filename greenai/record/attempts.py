@@ -152,7 +152,26 @@ def _by_channel(
     return tuple(readings)
 
 
+def _without_repeats(parts: list[Any]) -> list[Any]:
+    """Leave out a frame that the next one begins with.
+
+    A sampler that was killed between writing marks and freeing their slots in the ring leaves
+    them to its successor, which writes them once more.
+    """
+    kept = []
+    for part, following in zip(parts, [*parts[1:], None], strict=False):
+        size = _size(part)
+        repeated = following is not None and all(
+            np.array_equal(getattr(part, name), getattr(following, name)[:size])
+            for name in ("t_ns", "kind", "name", "index")
+        )
+        if not repeated:
+            kept.append(part)
+    return kept
+
+
 def _marks(parts: list[Any], names: tuple[str, ...], path: Path) -> Marks:
+    parts = _without_repeats(parts)
     name = _joined(parts, "name", np.uint16)
     if len(name) and name.max() >= len(names):
         raise _unknown(path, f"name {name.max()}", len(names))

@@ -94,7 +94,7 @@ def test_a_gap_makes_its_steps_unknown_and_keeps_the_energy() -> None:
     assert np.isfinite(done.step_j).tolist() == [True] * 3 + [False] * 5 + [True] * 4
     assert done.channels[0].covered_j == pytest.approx(1200)
     assert done.phase_j(done.channels[0])[PHASES.index("unattributed")] == pytest.approx(500)
-    assert done.channels[0].covered_ns == 7 * S
+    assert done.channels[0].covered_ns == pytest.approx(7 * S)
     closes(done)
 
 
@@ -111,7 +111,7 @@ def test_a_reset_loses_energy_and_says_so_by_coverage() -> None:
     )
     assert np.isnan(done.step_j[4])
     assert done.channels[0].covered_j == pytest.approx(800)
-    assert done.channels[0].covered_ns == 8 * S
+    assert done.channels[0].covered_ns == pytest.approx(8 * S)
     closes(done)
 
 

@@ -14,7 +14,7 @@ from greenai.analysis.series import (
     LOST,
     bridged_energy,
     covered_energy,
-    covered_ns,
+    covered_time_ns,
     is_covered,
     power_curve,
     series_from,
@@ -76,7 +76,7 @@ def test_a_gap_that_the_counter_survived_is_bridged() -> None:
     assert covered_energy(series, ns(0, 0.5, 1, 5, 9, 9.5, 20)).tolist() == [
         0, 50, 100, 100, 100, 150, 200,
     ]  # fmt: skip
-    assert covered_ns(series, 0, 10 * S) == 2 * S
+    assert covered_time_ns(series, ns(0, 10)).tolist() == [0, 2 * S]
 
 
 def test_a_long_silence_is_a_gap_though_nobody_said_so() -> None:

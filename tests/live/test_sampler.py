@@ -71,6 +71,7 @@ class Job:
             "run": facts,
             "manifest": manifest,
             "metrics_port": None,
+            "run_folder": str(claim.folder),
             "attempt_folder": str(claim.attempt_folder),
         }
         self.region = Region.create(config)
