@@ -238,6 +238,7 @@ class Run:
             "steps": len(steps),
             "batches": float(steps["batches"].sum()),
             "tokens": float(steps["tokens"].sum(skipna=False)) if len(steps) else math.nan,
+            "samples": float(steps["samples"].sum(skipna=False)) if len(steps) else math.nan,
             "flops": float(steps["flops"].sum(skipna=False)) if len(steps) else math.nan,
             "energy_j": self.energy(),
             "energy_low_j": low_j,

@@ -22,7 +22,7 @@ from greenai.live.shared import (
     Totals,
 )
 from greenai.record.types import SCHEMA_VERSION
-from greenai.units import NS_PER_S
+from greenai.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,7 @@ class Sampler:
         self._numbering = threading.Lock()
         self._manifest = dict(manifest)
         self._refused: list[Refusal] = []
+        self._opened: dict[str, dict[str, float]] = {}
         self._reader = MarkReader(region)
         self._parent_descriptor = parent_descriptor
         self._parent_pid = parent_pid
@@ -178,13 +179,19 @@ class Sampler:
         time.sleep(seconds)
         return "parent_died" if self._parent_pid and os.getppid() != self._parent_pid else ""
 
-    def _number(self, interface: str, channels: list[Channel], refusals: list[Refusal]) -> int:
+    def _number(
+        self, interface: str, channels: list[Channel], refusals: list[Refusal], driver_ns: int
+    ) -> int:
         """Give the channels of an opened interface their positions (called from its thread).
 
         The lists are replaced, never changed, so that the loop sees them whole.
         """
-        del interface
+        opened_ms = (monotonic_ns() - self.started_ns) / NS_PER_MS
         with self._numbering:
+            self._opened = {
+                **self._opened,
+                interface: {"after_ms": opened_ms, "of_that_driver_ms": driver_ns / NS_PER_MS},
+            }
             first = len(self.channels)
             self.channels = [*self.channels, *channels]
             self._refused = [*self._refused, *refusals]
@@ -262,6 +269,7 @@ class Sampler:
                 "clock": CLOCK,
                 "channels": [channel.to_json() for channel in self.channels],
                 "refused": [refusal._asdict() for refusal in self._refused],
+                "opened": self._opened,
                 "names": list(names),
             }
         )

@@ -89,7 +89,8 @@ class Sensing(threading.Thread):
     Args:
         name: Name of the interface.
         opener: Opens it; may take long, never raises.
-        number: Gives each accepted channel its position; called once, from this thread.
+        number: Takes interface, channels, refusals and the driver's own time to initialise, and
+            gives the first channel's position; called once, from this thread.
         period_min_ns: Lower bound on the period (the in-process fallback reads seldom).
     """
 
@@ -97,7 +98,7 @@ class Sensing(threading.Thread):
         self,
         name: str,
         opener: Opener,
-        number: Callable[[str, list[Channel], list[Refusal]], int],
+        number: Callable[[str, list[Channel], list[Refusal], int], int],
         period_min_ns: int = 0,
     ) -> None:
         super().__init__(name=f"greenai-{name}", daemon=True)
@@ -127,7 +128,8 @@ class Sensing(threading.Thread):
         """Open, read until stopped, close."""
         opened, refusals = self._opener()
         channels = [channel for sensor in opened for channel in sensor.channels]
-        first = self._number(self.interface, channels, refusals)
+        driver_ns = sum(int(getattr(sensor, "init_ns", 0)) for sensor in opened)
+        first = self._number(self.interface, channels, refusals, driver_ns)
         groups: list[tuple[Sensor, list[ChangePoints]]] = []
         for sensor in opened:
             points = [

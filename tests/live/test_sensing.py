@@ -99,7 +99,7 @@ def sense(sensor: Counter, seconds: float) -> Sensing:
     def opener() -> tuple[list[Sensor], list[Refusal]]:
         return [sensor], []
 
-    thread = Sensing("simulated", opener, lambda _name, _channels, _refusals: 7)
+    thread = Sensing("simulated", opener, lambda *_: 7)
     thread.start()
     time.sleep(seconds)
     thread.stop(monotonic_ns())
