@@ -194,6 +194,9 @@ def bench(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serve Prometheus metrics there while a run is trained.")
+    ] = None,
 ) -> None:
     """Train dense, mixture-of-experts and sliding-window models in turn and compare them."""
     from greenai.exporters.comparison_html import (  # noqa: PLC0415 - help must not wait for it
@@ -210,6 +213,7 @@ def bench(
         country=country,
         region=region,
         pue=pue,
+        metrics_port=metrics_port,
     )
     design, page = _design_of(result), result.folder / "comparison.html"
     write_comparison_page(result.comparison, page, design, result.notices)

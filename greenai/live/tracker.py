@@ -302,7 +302,12 @@ class Tracker:
             self._thread.start()
 
     def _look(self, writer: MarkWriter) -> None:
+        """Now and then: does the sampler live, and where does it serve?"""
         self._look_ns = writer.last_ns + LOOK_NS
+        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
+        if port and self.settings.metrics_port not in {None, 0, port}:
+            wanted = self.settings.metrics_port
+            self._say(f"Port {wanted} is taken: /metrics is served at {self.metrics_url}.")
         if self._process is not None:
             self._process.look()
 

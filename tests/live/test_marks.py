@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from bench.marks import BUDGET_US, measure
 
 from greenai.live.marks import MarkReader, MarkWriter
 from greenai.live.shared import RING_AT, RING_SLOTS, SLOT_BYTES, Region
@@ -186,3 +187,9 @@ def drain_all(reader: MarkReader) -> list[tuple[int, int, int, int, float]]:
         rows += more
         reader.release()
     return rows
+
+
+def test_a_mark_costs_about_what_its_budget_says() -> None:
+    """`make bench` prints the figures; here only a change of their order of magnitude fails."""
+    for name, cost_us in measure().items():
+        assert cost_us < 8 * BUDGET_US[name], name

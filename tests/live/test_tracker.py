@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -254,3 +257,34 @@ def test_no_thread_or_process_is_left(tmp_path: Path) -> None:
     until(lambda: threading.active_count() <= before, 5)
     children = psutil.Process().children()
     assert not [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_a_taken_port_moves_on_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with greenai.track(tmp_path / "run", sensors=[], metrics_port=port) as tracker:
+            until(lambda: tracker.metrics_url)
+            tracker._look_ns = 0
+            tracker.step(tokens=1)
+            text = urllib.request.urlopen(str(tracker.metrics_url)).read().decode()
+            assert f":{port}/" not in str(tracker.metrics_url)
+    assert "greenai_run_info" in text
+    assert f"Port {port} is taken" in caplog.text
+    assert tracker.metrics_url is None
+
+
+def test_the_endpoint_agrees_with_the_record_at_the_end(tmp_path: Path) -> None:
+    with greenai.track(tmp_path / "run", sensors=["codecarbon"], metrics_port=0) as tracker:
+        for _ in range(30):
+            time.sleep(0.05)
+            tracker.step(tokens=10)
+        until(lambda: tracker.totals().steps == 30)
+        text = urllib.request.urlopen(str(tracker.metrics_url)).read().decode()
+    assert 'greenai_optimizer_steps_total{attempt="0"' in text
+    samples = re.findall(r"^greenai_energy_joules_total\{.*\} (\S+)$", text, re.MULTILINE)
+    served_j = sum(float(value) for value in samples)
+    assert 0 < served_j <= finished(tmp_path / "run").energy()
