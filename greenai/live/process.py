@@ -45,16 +45,28 @@ class SamplerProcess:
         """Process id of the sampler."""
         return self._process.pid
 
-    def look(self) -> None:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
+    def look(self) -> bool:
         """Restart the sampler, once, if it has died; called now and then from the training.
 
         The start itself happens on a thread of its own, so that the training waits for nothing.
+
+        Returns:
+            False where it has died for good.
         """
         silent_ns = monotonic_ns() - int(self._region.header[HEARTBEAT_NS])
-        if self._restarted or silent_ns < SILENT_NS or self._process.poll() is None:
-            return
+        if silent_ns < SILENT_NS or not self.has_ended:
+            return True
+        if self._restarted:
+            return False
         self._restarted = True
+        self._region.header[HEARTBEAT_NS] = monotonic_ns()  # time for the new one to begin
         threading.Thread(target=self._restart, name="greenai-restart", daemon=True).start()
+        return True
 
     def wait(self, seconds: float) -> bool:
         """Wait for the process's end; False where it has not come in time."""
@@ -66,9 +78,13 @@ class SamplerProcess:
 
     def release(self) -> None:
         """Leave the process to end by itself; a thread reaps it, so that no zombie is left."""
-        if self._process.poll() is None:
-            process = self._process
+        if self.has_ended:
+            return
+        process = self._process
+        try:
             threading.Thread(target=process.wait, name="greenai-reap", daemon=True).start()
+        except RuntimeError:  # the interpreter is shutting down: the system reaps it soon
+            self.forget()
 
     def forget(self) -> None:
         """In a forked child: the process is not this process's child, so it is not waited for."""

@@ -53,6 +53,10 @@ _TRAIN_START = _NAME_IDS["train_start"]
 _TRACKERS: weakref.WeakSet[Tracker] = weakref.WeakSet()
 """Trackers of this process, so that a forked child can disarm its copies."""
 
+_DEAD = (
+    "The sampler process has ended before the training: what it had written is kept, what came "
+    "after is missing. hint: read sampler.log in the run folder"
+)
 _log = logging.getLogger("greenai")
 
 
@@ -106,6 +110,7 @@ class Tracker:
         self._writer: MarkWriter | None = None
         self._process: SamplerProcess | None = None
         self._thread: threading.Thread | None = None
+        self._started = False
         self._totals = Totals()
         self._next_step = 0
         self._epoch: float | None = None
@@ -132,10 +137,11 @@ class Tracker:
             OrderError: The tracker was started before.
             RecordError: The run folder cannot be used.
         """
-        if self._region is not None or self._totals.closed:
+        if self._started:
             raise OrderError(
                 "This tracker was started before.", hint="make a new one for another run"
             )
+        self._started = True
         claim = claim_run(
             self.run_folder, self.run_id, self.launch, evidence=self._restart_evidence()
         )
@@ -200,21 +206,24 @@ class Tracker:
         writer = self._writer
         if writer is None:
             return
-        if index is None:
-            index = self._next_step
-        if flops is not None:
-            writer.mark(VALUE, _FLOPS, index, flops)
-        if epoch is not None and epoch != self._epoch:
-            self._epoch = epoch
-            writer.mark(VALUE, _EPOCH, index, epoch)
-        writer.step(index, batches, tokens, samples, loss)
-        self._next_step = index + 1
-        if writer.last_ns > self._look_ns:
-            self._look(writer)
+        try:
+            if index is None:
+                index = self._next_step
+            if flops is not None:
+                writer.mark(VALUE, _FLOPS, index, flops)
+            if epoch is not None and epoch != self._epoch:
+                self._epoch = epoch
+                writer.mark(VALUE, _EPOCH, index, epoch)
+            writer.step(index, batches, tokens, samples, loss)
+            self._next_step = index + 1
+            if writer.last_ns > self._look_ns:
+                self._look(writer)
+        except (TypeError, ValueError, RuntimeError) as error:  # an index or epoch of another kind
+            self._say(f"A step was not marked: {error}. hint: give numbers to step()")
 
     def value(self, name: str, value: float, index: int) -> None:
         """Leave a fact of step ``index`` that is known late, such as its loss."""
-        if self._writer is not None:
+        if self._writer is not None and isinstance(name, str):
             self._writer.mark(VALUE, self._name_id(name), index, value)
 
     def begin(self, phase: str) -> None:
@@ -265,6 +274,8 @@ class Tracker:
         if wait:
             self._await_end()
         self._totals = region.totals()
+        if not self._totals.closed and self._process is not None and self._process.has_ended:
+            self._say(_DEAD)
         self._let_go()
         return self._totals
 
@@ -308,8 +319,8 @@ class Tracker:
         if port and self.settings.metrics_port not in {None, 0, port}:
             wanted = self.settings.metrics_port
             self._say(f"Port {wanted} is taken: /metrics is served at {self.metrics_url}.")
-        if self._process is not None:
-            self._process.look()
+        if self._process is not None and not self._process.look():
+            self._say(_DEAD)
 
     def _await_end(self) -> None:
         if self._process is not None and not self._process.wait(FINISH_WAIT_S):

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -288,3 +289,43 @@ def test_the_endpoint_agrees_with_the_record_at_the_end(tmp_path: Path) -> None:
     samples = re.findall(r"^greenai_energy_joules_total\{.*\} (\S+)$", text, re.MULTILINE)
     served_j = sum(float(value) for value in samples)
     assert 0 < served_j <= finished(tmp_path / "run").energy()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"index": "first"},
+        {"index": -1},
+        {"index": 2**40},
+        {"epoch": np.zeros(3)},
+        {"tokens": "many"},
+        {"loss": [1.0]},
+        {"batches": None},
+        {"flops": object()},
+    ],
+)
+def test_nonsense_given_to_step_never_raises(tmp_path: Path, nonsense: dict[str, Any]) -> None:
+    with greenai.track(tmp_path / "run", sensors=[]) as tracker:
+        tracker.step(tokens=1)
+        tracker.step(**nonsense)
+        tracker.value(7, 1.0, 0)  # type: ignore[arg-type]
+        tracker.begin("sleeping")
+        with tracker.phase("dreaming"):
+            pass
+        tracker.step(tokens=2, index=77)
+    steps = finished(tmp_path / "run").steps()
+    assert steps["step"].iloc[[0, -1]].tolist() == [0, 77]
+
+
+def test_a_sampler_that_cannot_live_is_said_and_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit('this interpreter is broken')")
+    monkeypatch.setattr("greenai.live.process.BOOTSTRAP", broken)
+    with greenai.track(tmp_path / "run", sensors=[]) as tracker:
+        until(lambda: tracker._process is not None and tracker._process.has_ended)
+        tracker.step(tokens=1)
+    assert "ended before the training" in caplog.text
+    log = next((tmp_path / "run").rglob("sampler.log"))
+    assert "broken" in log.read_text()
