@@ -340,8 +340,9 @@ class RunningAttribution:
                 self._trained = True
             elif kind == VALUE and name == _EPOCH:
                 self._epoch = value
-        after = max((at for at, row in enumerate(rows) if row[1] == STEP_END), default=-1)
-        if any(kind == NOTE and name == _DROPPED for _, kind, name, _, _ in rows[after + 1 :]):
+        begins = [at for at, row in enumerate(rows) if row[1] == STEP_END or _is_start(row)]
+        open_step = rows[begins[-1] + 1 if begins else 0 :]
+        if any(kind == NOTE and name == _DROPPED for _, kind, name, _, _ in open_step):
             self._pending.known = False
 
     def _forget(self, settled_ns: int) -> None:
@@ -353,9 +354,13 @@ class RunningAttribution:
 
 def _starts_before_a_step(rows: list[MarkRow]) -> bool:
     """Whether training starts (again) before any step ends."""
-    for _, kind, name, _, _ in rows:
-        if kind == STEP_END:
+    for row in rows:
+        if row[1] == STEP_END:
             return False
-        if kind == NOTE and name == _TRAIN_START:
+        if _is_start(row):
             return True
     return False
+
+
+def _is_start(row: MarkRow) -> bool:
+    return row[1] == NOTE and row[2] == _TRAIN_START

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simulation.counters import MS, START_NS, SimulatedCounter, a_channel, attempt_of, marks_of
 
@@ -69,6 +69,7 @@ def random_marks(random: np.random.Generator, seconds: float, *, stopped: bool) 
     return rows
 
 
+@example(seed=123, stopped=True, gap=False)
 @given(seed=st.integers(0, 100_000), stopped=st.booleans(), gap=st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_the_end_equals_the_offline_attribution(seed: int, stopped: bool, gap: bool) -> None:
@@ -97,8 +98,9 @@ def test_the_end_equals_the_offline_attribution(seed: int, stopped: bool, gap: b
         running.feed(readings, left, marks.names)
         steps += running.settle()
     steps += running.settle(closed=True)
-    # A device that is back after a gap speaks of time already settled: of a refresh and two polls.
-    off_j = 250 * 0.2 if gap else 1e-7
+    # A device that is back after a gap speaks of time already settled: of a refresh and two polls,
+    # and the step that these lie in is unknown to the live figures as a whole.
+    off_j = 50 + float(np.nanmax([*offline.step_j, 0.0])) if gap else 1e-7
     for place, channel in enumerate(offline.channels):
         assert running.phase_j[place].sum() == pytest.approx(channel.covered_j, rel=1e-9)
         live = dict(zip(PHASES, running.phase_j[place], strict=True))
