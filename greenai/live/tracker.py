@@ -112,7 +112,6 @@ class Tracker:
         self._thread: threading.Thread | None = None
         self._started = False
         self._totals = Totals()
-        self._next_step = 0
         self._epoch: float | None = None
         self._look_ns = 0
         self._in_setup = False
@@ -207,15 +206,14 @@ class Tracker:
         if writer is None:
             return
         try:
-            if index is None:
-                index = self._next_step
+            if index is not None:
+                writer.next_index = index
             if flops is not None:
-                writer.mark(VALUE, _FLOPS, index, flops)
+                writer.mark(VALUE, _FLOPS, writer.next_index, flops)
             if epoch is not None and epoch != self._epoch:
                 self._epoch = epoch
-                writer.mark(VALUE, _EPOCH, index, epoch)
-            writer.step(index, batches, tokens, samples, loss)
-            self._next_step = index + 1
+                writer.mark(VALUE, _EPOCH, writer.next_index, epoch)
+            writer.step(batches, tokens, samples, loss)
             if writer.last_ns > self._look_ns:
                 self._look(writer)
         except (TypeError, ValueError, RuntimeError) as error:  # an index or epoch of another kind

@@ -30,7 +30,7 @@ def measure() -> dict[str, float]:
     calls = {
         "nothing": lambda: None,
         "mark()": lambda: writer.mark(1, 2, 3, 4.0),
-        "step(tokens=, samples=, loss=)": lambda: writer.step(7, 1, 512, 4, 2.5),
+        "step(tokens=, samples=, loss=)": lambda: writer.step(1, 512, 4, 2.5),
         "Tracker.step(…)": lambda: tracker.step(tokens=512, samples=4, loss=2.5),
     }
     best = dict.fromkeys(calls, 1e9)

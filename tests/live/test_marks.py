@@ -46,7 +46,8 @@ def test_marks_come_out_as_they_went_in(region: Region) -> None:
 
 def test_a_step_is_its_values_and_then_its_end_at_one_time(region: Region) -> None:
     writer, reader = MarkWriter(region), MarkReader(region)
-    writer.step(5, 2, 512, 4, 1.5)
+    writer.next_index = 5
+    writer.step(2, 512, 4, 1.5)
     rows = reader.drain()
     assert [row[1] for row in rows] == [VALUE, VALUE, VALUE, STEP_END]
     assert [row[4] for row in rows] == [512, 4, 1.5, 2]
@@ -56,7 +57,7 @@ def test_a_step_is_its_values_and_then_its_end_at_one_time(region: Region) -> No
 
 def test_an_unknown_value_leaves_no_mark(region: Region) -> None:
     writer, reader = MarkWriter(region), MarkReader(region)
-    writer.step(0, 1, None, None, 2.0)
+    writer.step(1, None, None, 2.0)
     assert [(row[1], row[4]) for row in reader.drain()] == [(VALUE, 2.0), (STEP_END, 1.0)]
 
 
@@ -65,9 +66,9 @@ def test_a_value_that_is_no_number_is_unknown_and_does_no_harm(
     region: Region, nonsense: object
 ) -> None:
     writer, reader = MarkWriter(region), MarkReader(region)
-    writer.step(0, 1, 512, 4, nonsense)  # type: ignore[arg-type]
+    writer.step(1, 512, 4, nonsense)  # type: ignore[arg-type]
     assert not writer.mark(VALUE, LOSS, 0, nonsense)  # type: ignore[arg-type]
-    writer.step(1, 1, 512, 4, 0.5)
+    writer.step(1, 512, 4, 0.5)
     assert [row[3] for row in reader.drain() if row[1] == STEP_END] == [0, 1]
 
 
@@ -79,15 +80,17 @@ def test_a_value_on_a_gpu_is_not_fetched(region: Region) -> None:
             raise AssertionError("this would synchronise the device")
 
     writer, reader = MarkWriter(region), MarkReader(region)
-    writer.step(0, 1, 512, 4, OnGpu())  # type: ignore[arg-type]
+    writer.step(1, 512, 4, OnGpu())  # type: ignore[arg-type]
     assert LOSS not in [row[2] for row in reader.drain() if row[1] == VALUE]
 
 
 @pytest.mark.parametrize("index", [-1, 2**32, 1.5])
 def test_an_index_that_no_mark_can_hold_is_dropped_quietly(region: Region, index: int) -> None:
     writer, reader = MarkWriter(region), MarkReader(region)
-    assert not writer.step(index, 1, 512, 4, 0.5)
-    writer.step(3, 1, 512, 4, 0.5)
+    writer.next_index = index
+    assert not writer.step(1, 512, 4, 0.5)
+    writer.next_index = 3
+    writer.step(1, 512, 4, 0.5)
     assert [row[3] for row in reader.drain() if row[1] == STEP_END][-1] == 3
 
 
@@ -98,7 +101,7 @@ def test_order_holds_over_many_laps(region: Region) -> None:
     for index in range(steps):
         if index % 1001 == 0:
             writer.mark(PHASE_BEGIN, 0, index, 0.0)
-        writer.step(index, 1, 512, 4, float(index))
+        writer.step(1, 512, 4, float(index))
         if index % 3000 == 0:
             seen += [row[3] for row in drain_all(reader) if row[1] == STEP_END]
     seen += [row[3] for row in drain_all(reader) if row[1] == STEP_END]
@@ -119,7 +122,7 @@ def test_a_full_ring_drops_the_newest_and_counts_it(region: Region) -> None:
 
 def test_another_thread_is_refused_with_a_note(region: Region) -> None:
     writer, reader = MarkWriter(region), MarkReader(region)
-    thread = threading.Thread(target=lambda: writer.step(0, 1, 1, 1, 0.5))
+    thread = threading.Thread(target=lambda: writer.step(1, 1, 1, 0.5))
     thread.start()
     thread.join()
     assert reader.drain() == []
@@ -146,8 +149,10 @@ writer = MarkWriter(Region(int(sys.argv[1])))
 writer._position = int(sys.argv[2])
 index = 0
 while True:
-    if writer.step(index, 1, index, index, float(index)):
+    if writer.step(1, index, index, float(index)):
         index += 1
+    else:
+        writer.next_index = index
 """
 
 

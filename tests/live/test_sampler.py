@@ -92,7 +92,7 @@ class Job:
         self.marks.mark(NOTE, FIXED_NAMES.index("train_start"), 0, 0.0)
         for index in range(steps):
             time.sleep(step_s)
-            self.marks.step(index, 1, 100, 4, 1.0 / (index + 1))
+            self.marks.step(1, 100, 4, 1.0 / (index + 1))
 
     def stop(self) -> None:
         self.marks.mark(STOP, 0, 0, 0.0)
