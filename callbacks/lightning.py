@@ -357,8 +357,8 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
         if metering is None:
             return
         metering.take_late_losses()
-        duration_s = metering.age_s
         totals = metering.finish(in_haste=in_haste)
+        duration_s = metering.age_s
         if self.print_summary and trainer.is_global_zero:
             text = summary_text(
                 totals,

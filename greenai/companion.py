@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenai import sensors
+from greenai.errors import GreenAIError
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
 from greenai.live.shared import STOP_ASKED, Region
@@ -59,8 +60,16 @@ def _keep_record(sampler: Sampler, region: Region, config: dict[str, Any]) -> st
     from greenai.record.writer import RecordWriter  # noqa: PLC0415 - sampling comes first
     from greenai.serving import Serving  # noqa: PLC0415 - sampling comes first
 
-    writer = RecordWriter(Path(config["attempt_folder"]))
-    return sampler.run(writer, Serving(region, config))
+    folder = Path(config["attempt_folder"])
+    if (folder / "manifest.json").exists():
+        sampler.say("sampler_restarted", "the sampler process died and was started once more")
+    writer = RecordWriter(folder)
+    figures: Serving | None = None
+    try:
+        figures = Serving(region, config)
+    except GreenAIError as error:
+        sampler.say("figures_failed", error.what)
+    return sampler.run(writer, figures)
 
 
 def _descriptor_of(pid: int) -> int | None:

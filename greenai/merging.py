@@ -24,6 +24,12 @@ class Part:
     attempt: Attempt
     energies: Attribution
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it meters nothing and was not asked to: others count what it runs on."""
+        wanted = self.attempt.manifest.get("devices_wanted")
+        return not self.energies.channels and not wanted
+
 
 def parts_of(record: Record) -> tuple[Part, ...]:
     """Attribute every attempt; a device that several ranks saw is counted by the lowest."""
@@ -72,10 +78,11 @@ def steps_of(parts: tuple[Part, ...]) -> pd.DataFrame:
     frames = []
     by_attempt: dict[int, list[pd.DataFrame]] = {}
     for part in parts:
-        by_attempt.setdefault(part.attempt.attempt, []).append(_steps_of_part(part))
+        frame = _steps_of_part(part).assign(metered=not part.is_silent)
+        by_attempt.setdefault(part.attempt.attempt, []).append(frame)
     launches = launch_numbers(parts)
     for number, ranks in sorted(by_attempt.items()):
-        joined = ranks[0] if len(ranks) == 1 else _join_ranks(ranks)
+        joined = ranks[0].drop(columns="metered") if len(ranks) == 1 else _join_ranks(ranks)
         frames.append(joined.assign(attempt=launches[number]))
     if not frames:
         return _steps_of_nothing()
@@ -123,11 +130,6 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
     """
     frame = pd.concat(ranks, ignore_index=True)
     frame["measured_j"] = frame["measured_share"] * frame["energy_j"]
-    metered = [bool(one["energy_j"].notna().any()) for one in ranks]
-    silent = {k for k, known in enumerate(metered) if not known}
-    frame["metered"] = np.repeat(
-        [k not in silent for k in range(len(ranks))], [len(r) for r in ranks]
-    )
     groups = frame.groupby("step", sort=True)
     energy = [f"{kind}_j" for kind in KINDS] + ["energy_j", "energy_low_j", "energy_high_j"]
     joined = groups.agg(
@@ -144,7 +146,7 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
         joined[column] = asked[column].agg(_sum_of_known_kinds)
     unknown = frame.loc[frame["metered"] & frame["energy_j"].isna(), "step"]
     in_part = joined.index.isin(unknown)
-    joined.loc[in_part, ["energy_j", "energy_low_j", "energy_high_j"]] = np.nan
+    joined.loc[in_part, energy] = np.nan
     joined["measured_share"] = joined["measured_j"] / joined["energy_j"]
     return joined.reset_index().drop(columns="measured_j")
 
@@ -178,6 +180,17 @@ def _steps_of_nothing() -> pd.DataFrame:
     return pd.DataFrame({name: [] for name in columns.split()})
 
 
+def _unknown_steps(parts: tuple[Part, ...]) -> dict[int, np.ndarray]:
+    """Numbers of the steps that some counting rank does not know, by attempt."""
+    unknown: dict[int, np.ndarray] = {}
+    for part in parts:
+        number, index = part.attempt.attempt, part.energies.timeline.steps.index
+        before = unknown.get(number, np.empty(0, dtype=np.int64))
+        own = index[:0] if part.is_silent else index[~np.isfinite(part.energies.step_j)]
+        unknown[number] = np.union1d(before, own)
+    return unknown
+
+
 def phases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
     """Table of the phases: energies summed over all parts, times and counts of the first ranks."""
     first_ranks: dict[int, Part] = {}
@@ -190,14 +203,17 @@ def phases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
         for phase, number in cut.counts.items():
             count[phase] += number
     by_kind = {kind: np.full(len(PHASES), np.nan) for kind in KINDS}
+    unknown = _unknown_steps(parts)
     seen_ns = np.zeros(len(PHASES))
     for part in parts:
         for one in part.energies.channels:
             if len(one.series.t_ns):
                 kind_j = by_kind[one.channel.kind]
-                by_kind[one.channel.kind] = np.nan_to_num(kind_j) + part.energies.phase_j(one)
+                by_kind[one.channel.kind] = np.nan_to_num(kind_j) + part.energies.phase_j(
+                    one, unknown[part.attempt.attempt]
+                )
                 seen_ns += one.phase_covered_ns
-    unseen = (duration_ns > 0) & (seen_ns == 0)  # it happened, and nobody was reading: not zero
+    unseen = ((duration_ns > 0) & (seen_ns == 0)) | ~seen_ns.any()  # nobody was reading: not 0
     for kind_j in by_kind.values():
         kind_j[unseen] = np.nan
     known = [kind_j for kind_j in by_kind.values() if not np.isnan(kind_j).all()]

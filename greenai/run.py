@@ -14,16 +14,28 @@ from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
 from greenai.analysis.series import power_curve
+from greenai.errors import RecordError
 from greenai.merging import launch_numbers, parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
+from greenai.shortfalls import (
+    about_devices,
+    about_early_ends,
+    devices_missing,
+    length_ns,
+    seconds_of,
+    whole_number,
+)
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.merging import Part
     from greenai.record.types import Record
     from greenai.units import Floats
+
+
+RANKS_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,12 +78,22 @@ class Run:
         self.record = record
         settings = record.manifest.get("settings") or {}
 
-        def recorded(name: str) -> Any:
-            return (settings.get(name) or {}).get("value")
+        def recorded(name: str, kind: type | tuple[type, ...]) -> Any:
+            entry = settings.get(name) if isinstance(settings, dict) else None
+            value = entry.get("value") if isinstance(entry, dict) else None
+            if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+                return value
+            raise RecordError(
+                f"The manifest's setting {name} is {str(value)[:80]!r}.",
+                "Emissions cannot be worked out with it.",
+                f"mend manifest.json, or give another {name}",
+                path=record.folder,
+            )
 
-        own_region = recorded("region") if country is None else None
-        self._intensity = grid.intensity(country or recorded("country"), region or own_region)
-        self._pue: float | None = pue if pue is not None else recorded("pue")
+        own_region = recorded("region", str) if country is None else None
+        own_country = recorded("country", str) if country is None else None
+        self._intensity = grid.intensity(country or own_country, region or own_region)
+        self._pue: float | None = pue if pue is not None else recorded("pue", (int, float))
 
     @property
     def run_id(self) -> str:
@@ -147,12 +169,14 @@ class Run:
     def coverage(self) -> float:
         """Share of the run's time and devices that the energy is of; missing ranks lower it."""
         covered = wanted = 0.0
+        longest: dict[int, float] = {}
         for part in self.parts:
-            cut = part.energies.timeline
-            length_ns = int(cut.edges_ns[-1] - cut.edges_ns[0]) if len(cut.step) else 0
-            for one in part.energies.channels:
-                covered += one.covered_ns
-                wanted += length_ns
+            number = part.attempt.attempt
+            longest[number] = max(longest.get(number, 0.0), length_ns(part))
+        for part in self.parts:
+            covered += sum(one.covered_ns for one in part.energies.channels)
+            devices = len(part.energies.channels) + len(devices_missing(part))
+            wanted += devices * longest[part.attempt.attempt]
         present, expected = self._ranks()
         return _ratio(covered, wanted) * _ratio(present, expected)
 
@@ -308,8 +332,10 @@ class Run:
         present, expected = self._ranks()
         if present < expected:
             ranks = {part.attempt.rank for part in self.parts}
-            missing = ", ".join(str(rank) for rank in range(expected) if rank not in ranks)
-            said.append(f"{present} of {expected} ranks are here; missing: {missing}.")
+            missing = [rank for rank in range(expected) if rank not in ranks]
+            more = " …" if len(missing) > RANKS_NAMED else ""
+            names = ", ".join(map(str, missing[:RANKS_NAMED]))
+            said.append(f"{present} of {expected} ranks are here; missing: {names}{more}.")
         for part in self.parts:
             said.extend(part.attempt.problems)
             said.extend(part.energies.timeline.problems)
@@ -317,8 +343,10 @@ class Run:
                 if event.get("reason"):
                     device = f"{event['device']}: " if event.get("device") else ""
                     said.append(f"{event.get('what')}: {device}{event['reason']}")
+            said.extend(about_devices(part))
             if sampler := part.attempt.manifest.get("sampler"):
                 said.append(f"The sensors were read in a {sampler}.")
+        said.extend(about_early_ends(self.parts))
         said.extend(self.footprint().assumptions)
         return tuple(dict.fromkeys(said))
 
@@ -327,12 +355,12 @@ class Run:
 
     def _ranks(self) -> tuple[int, int]:
         present = {part.attempt.rank for part in self.parts}
-        sizes = [int(part.attempt.manifest.get("world_size") or 1) for part in self.parts]
+        sizes = [whole_number(part.attempt.manifest.get("world_size")) for part in self.parts]
         return len(present), max([len(present), *sizes])
 
     def _warmup_s(self) -> float:
         return max(
-            (float(part.attempt.manifest.get("warmup_s") or 0.0) for part in self.parts),
+            (seconds_of(part.attempt.manifest.get("warmup_s")) for part in self.parts),
             default=0.0,
         )
 
@@ -353,8 +381,8 @@ class Run:
         channels = [
             one for part in self.parts for one in part.energies.channels if len(one.series.t_ns)
         ]
-        if not channels:
-            return math.nan, math.nan
+        if not channels or any(one.channel.trust != "measured" for one in channels):
+            return math.nan, math.nan  # a model has no hard bounds
         return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import grid
 from greenai.analysis.running import RunningAttribution
+from greenai.analysis.series import SILENCE_NS
+from greenai.errors import GreenAIError
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
 from greenai.live.clock import anchor, monotonic_ns
 from greenai.live.shared import METRICS_PORT, Totals
@@ -45,7 +47,7 @@ class Serving:
         self._pue: float | None = settings["pue"]["value"]
         self._running = RunningAttribution()
         self._channels: list[Channel] = []
-        self._latest: dict[tuple[str, str], float] = {}
+        self._latest: dict[tuple[str, str], tuple[float, int]] = {}
         self._totals = Totals()
         self._steps = 0
         self._sums = {"batches": 0.0, "tokens": 0.0, "samples": 0.0, "flops": 0.0}
@@ -55,6 +57,8 @@ class Serving:
         self._errors: dict[str, float] = {}
         self._endpoint: Endpoint | None = None
         self._started = anchor()
+        self._continues = Path(config["attempt_folder"], "manifest.json").exists()
+        """A predecessor died: what it had summed is in the record, and totals are unknown here."""
         launches = list(Path(config["run_folder"], "launches").glob("*/"))
         self._attempt = max(0, len(launches) - 1)
         if config["metrics_port"] is not None and config["manifest"]["local_rank"] == 0:
@@ -74,7 +78,7 @@ class Serving:
         for position, _, _, value, _ in readings:
             channel = self._channels[position]
             if channel.quantity in _GAUGES or not channel.primary:
-                self._latest[channel.device, channel.quantity] = value
+                self._latest[channel.device, channel.quantity] = (value, monotonic_ns())
         self._running.feed(readings, marks, names)
 
     def settle(self, sampler: Sampler, *, closed: bool = False) -> Totals:
@@ -140,7 +144,8 @@ class Serving:
 
         try:
             self._endpoint = serve(self.figures, address, port=port)
-        except OSError as error:
+        except (OSError, GreenAIError) as error:
+            self._region.header[METRICS_PORT] = 1 << 32
             print(f"/metrics is not served at {address}:{port}: {error}")  # noqa: T201 - sampler.log
             return
         if self._endpoint.warning:
@@ -157,16 +162,17 @@ class Serving:
 
     def _new_totals(self, *, closed: bool) -> Totals:
         running, last = self._running, self._last_step
+        if self._continues:
+            return Totals(closed=closed)
         if not running.channels or running.settled_ns is None:
             return Totals(steps=float(self._steps), closed=closed)
         energy_j = float(running.settled_j.sum())
-        powers_w = [power for power in running.power_w if math.isfinite(power)]
         open_j = 0.0 if closed else running.open_j(monotonic_ns())
         return Totals(
             energy_j=energy_j,
             energy_low_j=energy_j,
             energy_high_j=energy_j + open_j,
-            power_w=sum(powers_w) if powers_w else math.nan,
+            power_w=sum(running.power_w),
             operational_co2e_g=emissions_g(
                 energy_j, self._intensity.g_per_kwh, 1.0 if self._pue is None else self._pue
             ),
@@ -184,7 +190,7 @@ class Serving:
         channel = running.channels[place]
         energy_j = running.phase_j[place]
         read = running.power_w[place]
-        latest = {name: self._latest.get((channel.device, name)) for name in _GAUGES}
+        latest = {name: self._fresh(channel.device, name) for name in _GAUGES}
         return DeviceFigures(
             device=channel.device,
             kind=channel.kind,
@@ -201,6 +207,11 @@ class Serving:
             },
             **latest,
         )
+
+    def _fresh(self, device: str, quantity: str) -> float | None:
+        """Latest value; None where the device has been silent since."""
+        value, read_ns = self._latest.get((device, quantity), (math.nan, 0))
+        return value if monotonic_ns() - read_ns < SILENCE_NS else None
 
     def _info(self) -> dict[str, str]:
         manifest, run = self._config["manifest"], self._config["run"]

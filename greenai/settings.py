@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import math
 import os
 import time
@@ -74,7 +75,7 @@ class Settings:
         }
         try:
             return Path(self.folder.format_map(fields)).expanduser()
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise OrderError(
                 f"The run folder {self.folder!r} cannot be filled in: {error!r}.",
                 "Nothing would be recorded.",
@@ -123,6 +124,7 @@ def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Se
         else:
             origins[name] = "default"
     settings = Settings(**values, origins=origins)
+    settings.run_folder(environment)
     grid.intensity(settings.country, settings.region)
     if settings.sensors is not None:
         sensors.check_names(settings.sensors)
@@ -204,6 +206,19 @@ def _port(raw: Any, name: str) -> int:
     return int(value)
 
 
+def _address(raw: Any, name: str) -> str:
+    text = _text(raw, name)
+    if text == "localhost":
+        return text
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise OrderError(
+            f"{name} is {text!r}, which is no address.",
+            hint="give an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them",
+        ) from None
+
+
 def _words(raw: Any, name: str) -> tuple[str, ...]:
     parts = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
@@ -235,7 +250,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "sensors": _words,
     "devices": _words,
     "metrics_port": _port,
-    "metrics_address": _text,
+    "metrics_address": _address,
     "warmup_s": _seconds,
     "resume": _flag,
 }

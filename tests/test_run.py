@@ -19,6 +19,7 @@ from simulation.counters import (
     readings_of,
 )
 
+from greenai.errors import RecordError
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
 from greenai.record.types import NOTE, STEP_END, STOP, VALUE, Attempt, ChannelReadings, Record
 from greenai.run import Run
@@ -238,3 +239,65 @@ def test_stages_of_one_process_are_one_launch() -> None:
     run = a_run(fit, test)
     assert run.summary()["attempts"] == 1
     assert set(run.steps()["attempt"]) == {0}
+
+
+def test_the_sums_of_merged_ranks_close_though_a_rank_has_a_gap() -> None:
+    whole, cut = power(100, **gpu(0)), power(200, **gpu(1))
+    keep = (cut.t_hi_ns < START_NS + 2 * S) | (cut.t_lo_ns > START_NS + 3 * S)
+    kind = cut.kind[keep].copy()
+    kind[int((cut.t_hi_ns < START_NS + 2 * S).sum())] = 1
+    holed = ChannelReadings(
+        cut.channel, cut.t_lo_ns[keep], cut.t_hi_ns[keep], cut.value[keep], kind
+    )
+    run = a_run(
+        an_attempt([whole], marks(0, 10), rank=0, of=2),
+        an_attempt([holed], marks(0, 10), rank=1, of=2),
+    )
+    steps, summary = run.steps(), run.summary()
+    assert 0 < steps["energy_j"].isna().sum() < 10
+    assert steps.loc[steps["energy_j"].isna(), "gpu_j"].isna().all()
+    assert steps["energy_j"].sum() == pytest.approx(summary["steps_j"], rel=1e-9)
+    assert run.phases()["energy_j"].sum() == pytest.approx(summary["energy_j"], rel=1e-9)
+
+
+def test_a_rank_whose_device_was_refused_is_not_zero_joules() -> None:
+    refused = an_attempt([], marks(0, 6), rank=1, of=2)
+    refused = dataclasses.replace(
+        refused, manifest={**refused.manifest, "devices_wanted": ["GPU-1"]}
+    )
+    run = a_run(an_attempt([power(100, **gpu(0))], marks(0, 6), rank=0, of=2), refused)
+    assert run.steps()["energy_j"].isna().all()
+    assert run.summary()["coverage"] == pytest.approx(0.5, abs=0.02)
+    assert any("GPU-1 was asked for and is not metered" in notice for notice in run.notices)
+
+
+def test_a_rank_that_ends_early_is_named() -> None:
+    run = a_run(
+        an_attempt([power(100, **gpu(0))], marks(0, 10), rank=0, of=2),
+        an_attempt([power(100, **gpu(1))], marks(0, 4), rank=1, of=2),
+    )
+    assert any("Rank 1 ended at step 3, others at 9" in notice for notice in run.notices)
+    assert run.summary()["coverage"] < 0.8
+
+
+def test_a_sensor_that_could_be_mended_is_named() -> None:
+    made = an_attempt([power(100)], marks(0, 4))
+    refused = [{"sensor": "rapl", "reason": "the counter is not readable", "hint": "chmod"}]
+    run = a_run(dataclasses.replace(made, manifest={**made.manifest, "refused": refused}))
+    assert "rapl is not metered: the counter is not readable" in run.notices
+
+
+def test_dropped_marks_are_said() -> None:
+    rows = [*marks(0, 4)[:-1], (START_NS + 3 * S, NOTE, "marks_dropped", 9, 9.0)]
+    assert any("9 marks were dropped" in notice for notice in a_run(an_attempt([], rows)).notices)
+
+
+@pytest.mark.parametrize("settings", [[1], {"country": {"value": 5}}, {"pue": {"value": "x"}}])
+def test_a_manifest_from_elsewhere_is_data(settings: Any) -> None:
+    made = an_attempt([power(100)], marks(0, 4))
+    strange = dataclasses.replace(made, manifest={"world_size": "abc", "warmup_s": "x"})
+    if isinstance(settings, list):
+        assert a_run(strange, settings=settings).summary()["ranks"] == 1
+    else:
+        with pytest.raises(RecordError, match="setting"):
+            a_run(strange, settings=settings)

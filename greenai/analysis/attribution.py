@@ -240,7 +240,9 @@ class Attribution:
         low = self._over_channels([channel.step_low_j for channel in self.channels])
         return low, self._over_channels([channel.step_high_j for channel in self.channels])
 
-    def phase_j(self, channel: ChannelEnergy) -> Floats:
+    def phase_j(
+        self, channel: ChannelEnergy, unknown: npt.NDArray[np.int64] | None = None
+    ) -> Floats:
         """Energy of one channel by phase, in PHASES order, closed: the sum is ``covered_j``.
 
         Steps that are unknown in one channel are unknown in all, so that a total of several
@@ -248,6 +250,8 @@ class Attribution:
         """
         phase_j = channel.phase_j.copy()
         known = np.isfinite(self.step_j)
+        if unknown is not None:
+            known &= ~np.isin(self.timeline.steps.index, unknown)
         phase_j[DATA_WAIT] = channel.wait_j[known].sum()
         phase_j[TRAIN_STEP] = channel.step_j[known].sum() - phase_j[DATA_WAIT]
         phase_j[UNATTRIBUTED] = (

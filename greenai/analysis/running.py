@@ -215,6 +215,9 @@ class RunningAttribution:
         if closed:
             knots_ns = [int(one.t_ns[-1]) for one in series if len(one.t_ns)]
             return max([*knots_ns, *(mark[0] for mark in self._marks[-1:])], default=newest_ns)
+        for place, one in enumerate(series):
+            if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] >= SILENCE_NS:
+                self.power_w[place] = math.nan  # a device that is silent has no latest power
         speaking = [
             int(one.t_ns[-1])
             for one in series

@@ -26,6 +26,7 @@ OTHER = PHASE_ID["other"]
 UNATTRIBUTED = PHASE_ID["unattributed"]
 
 _NAME_OF_DROP = FIXED_NAMES.index("marks_dropped")
+_NAME_OF_THREAD = FIXED_NAMES.index("other_thread")
 _NAME_OF_START = FIXED_NAMES.index("train_start")
 _PHASE_OF_NAME = np.array([PHASE_ID.get(name, -1) for name in FIXED_NAMES])
 _UNMARKED = -1
@@ -124,8 +125,22 @@ def timeline(
     ends = np.flatnonzero(is_end)
     broken = np.searchsorted(drops, ends) > np.searchsorted(drops, first_event, side="right")
     steps = _steps(marks, at[is_end], edges_ns[first_event], np.diff(edges_ns), step, broken)
+    problems += _lost_marks(marks)
     counts["train_step"] = len(ends)
     return Timeline(edges_ns[: len(at) + 1], phase, step, steps, counts, problems)
+
+
+def _lost_marks(marks: Marks) -> tuple[str, ...]:
+    """Say how many marks the notes count as dropped or refused."""
+    said = []
+    for name, what in (
+        (_NAME_OF_DROP, "were dropped: steps, tokens and samples are at least what is counted"),
+        (_NAME_OF_THREAD, "of another thread than the tracker's were refused"),
+    ):
+        count = float(marks.value[(marks.kind == NOTE) & (marks.name == name)].sum())
+        if count:
+            said.append(f"{count:.0f} marks {what}.")
+    return tuple(said)
 
 
 def _phases(

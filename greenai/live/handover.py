@@ -6,23 +6,24 @@ import dataclasses
 import json
 import platform
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import greenai
 from greenai import sensors
+from greenai.errors import OrderError
 from greenai.live.launch import git_commit
 from greenai.live.sampler import Sampler
 from greenai.sensors.host import host_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from greenai.live.launch import Launch
     from greenai.live.shared import Region
     from greenai.settings import Settings
 
+CONFIG_MAX = 200_000
 DEVICE_SENSORS = ("nvml",)
 """Sensors of devices that belong to one rank; the others meter the whole host."""
 THREAD_PERIOD_NS = 100_000_000
@@ -42,12 +43,20 @@ def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dic
         "variant": settings.variant,
         "config": dict(config),
         "started_utc": datetime.now(UTC).isoformat(),
-        "git_commit": git_commit(Path.cwd()),
+        "git_commit": _commit_here(),
         "settings": {
             name: {"value": value, "origin": origins.get(name, "default")}
             for name, value in values.items()
         },
     }
+
+
+def _commit_here() -> str | None:
+    """Commit of the folder that the training runs in; None where that folder is gone."""
+    try:
+        return git_commit(Path.cwd())
+    except OSError:
+        return None
 
 
 def attempt_facts(
@@ -64,6 +73,10 @@ def attempt_facts(
         "started_utc": datetime.now(UTC).isoformat(),
         "host": host_id(),
         "warmup_s": settings.warmup_s,
+        "devices_wanted": None if settings.devices is None else list(settings.devices),
+        "sensors_wanted": None
+        if settings.sensors is None
+        else [name.partition(":")[0] for name in settings.sensors],
         "versions": {
             "greenai": greenai.__version__,
             "python": platform.python_version(),
@@ -107,6 +120,8 @@ def sampler_thread(region: Region, error: OSError) -> threading.Thread:
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what JSON can hold; say what is not kept by putting its type's name in its place."""
+    if not isinstance(config, Mapping):
+        raise OrderError(f"config is {config!r:.80}.", hint="give a dictionary of facts")
     plain: dict[str, Any] = {}
     for key, value in config.items():
         try:
@@ -115,4 +130,10 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
             plain[str(key)] = f"<{type(value).__name__}>"
         else:
             plain[str(key)] = value
+    size = len(json.dumps(plain))
+    if size > CONFIG_MAX:
+        raise OrderError(
+            f"config takes {size} bytes as JSON; {CONFIG_MAX} fit into a record.",
+            hint="keep large facts elsewhere, and their name or hash here",
+        )
     return plain

@@ -37,6 +37,9 @@ NAN_KEY = -0.5
 
 _NUMBERS = frozenset((int, float))
 _LAST_GROUP = RING_SLOTS - 4
+_INDEX_MAX = 2**32 - 1
+_EXACT = 2.0**53
+"""Up to here an integer and its float are one number; NaN lies on neither side."""
 _NOBODY = -1
 
 
@@ -49,8 +52,16 @@ def _as_number(value: object) -> float | None:
         return None
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except Exception:  # noqa: BLE001 - whatever a user's object raises must not reach the training
         return None
+
+
+def _as_index(value: object) -> int | None:
+    """Make a step's number of what the training gives; None where no mark can hold it."""
+    number = _as_number(value)
+    if number is None or not 0 <= number <= _INDEX_MAX or number != int(number):
+        return None
+    return int(number)
 
 
 class MarkWriter:
@@ -101,11 +112,11 @@ class MarkWriter:
         t_ns = monotonic_ns()
         if self._position >= self._limit and not self._room(1):
             return False
-        if value.__class__ is not float:
-            known = _as_number(value)
-            if known is None:
+        if value.__class__ is not float or index.__class__ is not int:
+            known, number = _as_number(value), _as_index(index)
+            if known is None or number is None:
                 return False
-            value = known
+            value, index = known, number
         position = self._position
         key = value if value == value else NAN_KEY  # noqa: PLR0124 - NaN differs from itself
         check = hash((t_ns, kind, name, index, key, position))
@@ -146,6 +157,7 @@ class MarkWriter:
             or samples.__class__ not in _NUMBERS
             or batches.__class__ not in _NUMBERS
             or index.__class__ is not int
+            or not -_EXACT < tokens + samples + batches + loss < _EXACT
             or slot > _LAST_GROUP
             or position + 4 > self._limit
         ):
@@ -180,7 +192,7 @@ class MarkWriter:
                 batches,
                 hash((t_ns, STEP_END, 0, index, batches, position + 3)),
             )
-        except (struct.error, OverflowError):  # an index or a number that no field can hold
+        except struct.error:  # an index that no field can hold
             return self._step_by_mark(t_ns, batches, tokens, samples, loss)
         self._position = position + 4
         self.last_ns = t_ns
@@ -206,11 +218,15 @@ class MarkWriter:
         ]
         if self._position + len(known) + 1 > self._limit and not self._room(len(known) + 1):
             return False
-        index = self.next_index
+        index = _as_index(self.next_index)
+        if index is None:
+            self._dropped += 1
+            return False
         for name, value in known:
             self._put(t_ns, VALUE, name, index, value)
         self.next_index = index + 1
-        return self._put(t_ns, STEP_END, 0, index, _as_number(batches) or 1.0)
+        count = _as_number(batches)
+        return self._put(t_ns, STEP_END, 0, index, 1.0 if count is None else count)
 
     def _put(self, t_ns: int, kind: int, name: int, index: int, value: float) -> bool:
         position = self._position
@@ -255,11 +271,12 @@ class MarkReader:
         region: Shared memory, handed over by the training.
     """
 
-    __slots__ = ("_buffer", "_header", "position")
+    __slots__ = ("_buffer", "_header", "_stuck_at", "position")
 
     def __init__(self, region: Region) -> None:
         self._buffer = region.memory[RING_AT:]
         self._header = region.header
+        self._stuck_at = -1
         self.position = int(region.header[TAIL])
 
     def drain(self, limit: int = 8192) -> list[Row]:
@@ -277,11 +294,32 @@ class MarkReader:
             )
             key = value if value == value else NAN_KEY  # noqa: PLR0124 - NaN differs from itself
             if hash((t_ns, kind, name, index, key, position)) != check:
-                break
+                if rows or not self._is_passed(position):
+                    break
+                rows.append((self._time_after(position), NOTE, _DROPPED, 1, 1.0))
+                position += 1
+                continue
             rows.append((t_ns, kind, name, index, value))
             position += 1
         self.position = position
         return rows
+
+    def _is_passed(self, position: int) -> bool:
+        """Whether a slot stays bad though the one after it is whole: its mark is lost.
+
+        It is looked at twice, because a mark that is just being written looks the same.
+        """
+        seen_before, self._stuck_at = self._stuck_at == position, position
+        return seen_before and self._time_after(position) > 0 and not self._time_after(position - 1)
+
+    def _time_after(self, position: int) -> int:
+        """Time of the mark after a slot; 0 where that is not whole either."""
+        position += 1
+        start = (position & _MASK) * SLOT_BYTES
+        t_ns, kind, name, index, value, check = _SLOT.unpack_from(self._buffer, start)
+        key = value if value == value else NAN_KEY  # noqa: PLR0124 - NaN differs from itself
+        whole = hash((t_ns, kind, name, index, key, position)) == check
+        return int(t_ns) if whole else 0
 
     def release(self) -> None:
         """Free the slots of all marks taken: they are on disk, or given up."""

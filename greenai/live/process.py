@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -64,6 +65,7 @@ class SamplerProcess:
         if self._restarted:
             return False
         self._restarted = True
+        logging.getLogger("greenai").warning("The sampler process died and is started once more.")
         self._region.header[HEARTBEAT_NS] = monotonic_ns()  # time for the new one to begin
         threading.Thread(target=self._restart, name="greenai-restart", daemon=True).start()
         return True

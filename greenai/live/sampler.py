@@ -13,6 +13,7 @@ from greenai.live.clock import CLOCK, anchor
 from greenai.live.marks import MarkReader
 from greenai.live.sensing import Sensing
 from greenai.live.shared import (
+    DISK_REFUSES,
     FINISHED,
     HEARTBEAT_NS,
     NAME_COUNT,
@@ -130,6 +131,10 @@ class Sampler:
         self.sensing = [
             Sensing(name, opener, self._number, period_min_ns) for name, opener in openers.items()
         ]
+
+    def say(self, what: str, reason: str) -> None:
+        """Leave an event from outside the loop."""
+        self._events.append((monotonic_ns(), what, reason, {}))
 
     def start(self) -> None:
         """Start the sensor threads; nothing but the standard library is needed for that."""
@@ -255,6 +260,7 @@ class Sampler:
             if self._figures is not None:
                 writer.write_live(self._figures.live())
             self._disk_failing = False
+            self.region.header[DISK_REFUSES] = 0
         except OSError as error:
             self._disk_refused(error)
 
@@ -279,6 +285,7 @@ class Sampler:
         self._manifest_stale = True
         if not self._disk_failing:
             self._disk_failing = True
+            self.region.header[DISK_REFUSES] = 1
             self._events.append((monotonic_ns(), "disk_refused", str(error), {}))
         for what, rows in (("readings", self._readings), ("marks", self._marks)):
             if len(rows) > ROWS_KEPT_MAX:

@@ -35,9 +35,11 @@ HEARTBEAT_NS = 2
 NAME_COUNT = 3
 """Entries in the table of names; raised after the entry is written."""
 METRICS_PORT = 4
-"""Port of /metrics; 0 while nothing is served."""
+"""Port of /metrics; 0 while nothing is served, beyond 65,535 where it cannot be."""
 FINISHED = 5
 """1 after the sampler closed the record."""
+DISK_REFUSES = 7
+"""1 while the disk refuses the record."""
 STOP_ASKED = 6
 """1 when the training asks for the end, 2 when it also waits for the derived files."""
 
@@ -48,8 +50,9 @@ class Totals:
 
     Attributes:
         energy_j: IT energy of all devices until ``settled_ns``; NaN while unknown.
-        energy_low_j: Lower end of the interval that holds the true energy.
-        energy_high_j: Upper end of it.
+        energy_low_j: The same; the sensors' own bounds are in the record alone.
+        energy_high_j: With the most that can have been used since; infinite where a device
+            states no limit.
         power_w: Latest power of all devices.
         operational_co2e_g: Emissions with the factors known at the start.
         steps_j: Energy of the settled optimizer steps.
@@ -142,7 +145,7 @@ class Region:
         Raises:
             OrderError: The name is longer than 63 bytes or the table is full.
         """
-        text = name.encode()
+        text = name.encode(errors="replace")
         position = int(self.header[NAME_COUNT])
         if len(text) >= NAME_BYTES or position >= NAME_SLOTS:
             raise OrderError(

@@ -23,11 +23,18 @@ from greenai.live.handover import (
 from greenai.live.launch import launch
 from greenai.live.marks import MarkWriter
 from greenai.live.process import SamplerProcess
-from greenai.live.shared import METRICS_PORT, STOP_ASKED, Region, Totals
+from greenai.live.shared import (
+    DISK_REFUSES,
+    METRICS_PORT,
+    STOP_ASKED,
+    Region,
+    Totals,
+)
 from greenai.metrics import MARKABLE_PHASES
 from greenai.record.claim import RESUME_ASKED, claim_run
 from greenai.record.manifest import write_run_manifest
 from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
+from greenai.settings import PORT_MAX
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -47,9 +54,7 @@ FINISH_WAIT_S = 60.0
 LOOK_NS = NS_PER_S
 
 _NAME_IDS = {name: position for position, name in enumerate(FIXED_NAMES)}
-_EPOCH = _NAME_IDS["epoch"]
-_FLOPS = _NAME_IDS["flops"]
-_TRAIN_START = _NAME_IDS["train_start"]
+_EPOCH, _FLOPS, _TRAIN_START = (_NAME_IDS[name] for name in ("epoch", "flops", "train_start"))
 _TRACKERS: weakref.WeakSet[Tracker] = weakref.WeakSet()
 """Trackers of this process, so that a forked child can disarm its copies."""
 
@@ -126,7 +131,7 @@ class Tracker:
     @property
     def metrics_url(self) -> str | None:
         """Address of the Prometheus endpoint, as soon as it is served."""
-        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
+        port = self._served_port()
         return f"http://{self.settings.metrics_address}:{port}/metrics" if port else None
 
     def start(self) -> Self:
@@ -144,7 +149,7 @@ class Tracker:
         claim = claim_run(
             self.run_folder, self.run_id, self.launch, evidence=self._restart_evidence()
         )
-        self.run_folder, self.run_id = claim.folder, claim.run_id
+        self.run_folder, self.run_id = claim.folder.absolute(), claim.run_id
         if claim.notice:
             self._say(claim.notice)
         facts = run_facts(self.run_id, self.settings, self._config)
@@ -169,7 +174,7 @@ class Tracker:
         self.begin("setup")
         self._in_setup = True
         _TRACKERS.add(self)
-        atexit.register(self._at_exit)
+        atexit.register(self.stop)
         return self
 
     def train_start(self) -> None:
@@ -216,7 +221,7 @@ class Tracker:
             writer.step(batches, tokens, samples, loss)
             if writer.last_ns > self._look_ns:
                 self._look(writer)
-        except (TypeError, ValueError, RuntimeError) as error:  # an index or epoch of another kind
+        except Exception as error:  # noqa: BLE001 - whatever a user's object raises ends here
             self._say(f"A step was not marked: {error}. hint: give numbers to step()")
 
     def value(self, name: str, value: float, index: int) -> None:
@@ -271,6 +276,7 @@ class Tracker:
             time.sleep(0.002)
         if wait:
             self._await_end()
+        self._say_troubles()
         self._totals = region.totals()
         if not self._totals.closed and self._process is not None and self._process.has_ended:
             self._say(_DEAD)
@@ -313,22 +319,35 @@ class Tracker:
     def _look(self, writer: MarkWriter) -> None:
         """Now and then: does the sampler live, and where does it serve?"""
         self._look_ns = writer.last_ns + LOOK_NS
-        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
-        if port and self.settings.metrics_port not in {None, 0, port}:
-            wanted = self.settings.metrics_port
-            self._say(f"Port {wanted} is taken: /metrics is served at {self.metrics_url}.")
+        self._say_troubles()
         if self._process is not None and not self._process.look():
             self._say(_DEAD)
 
+    def _served_port(self) -> int:
+        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
+        return port if port <= PORT_MAX else 0
+
+    def _say_troubles(self) -> None:
+        """Say, each once, what the sampler cannot say to the one who trains."""
+        if self._region is None:
+            return
+        port, wanted = self._served_port(), self.settings.metrics_port
+        if port and wanted not in {None, 0, port}:
+            self._say(f"Port {wanted} is taken: /metrics is served at {self.metrics_url}.")
+        if self._region.header[METRICS_PORT] > PORT_MAX:
+            self._say(f"/metrics cannot be served at {self.settings.metrics_address}:{wanted}.")
+        if self._region.header[DISK_REFUSES]:
+            self._say(f"The disk refuses the record in {self.run_folder}: it is not being written.")
+
     def _await_end(self) -> None:
-        if self._process is not None and not self._process.wait(FINISH_WAIT_S):
-            self._say(f"The sampler has not ended within {FINISH_WAIT_S:.0f} s.")
+        if self._process is not None:
+            self._process.wait(FINISH_WAIT_S)
         if self._thread is not None:
             self._thread.join(FINISH_WAIT_S)
 
     def _let_go(self) -> None:
         """Drop what this process holds; the sampler ends by itself."""
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self.stop)
         region, self._region = self._region, None
         if self._thread is not None and self._thread.is_alive():
             return  # the thread still uses the memory
@@ -336,9 +355,6 @@ class Tracker:
             self._process.release()
         if region is not None:
             region.close()
-
-    def _at_exit(self) -> None:
-        self.stop()
 
     def _disarm(self) -> None:
         """In a forked child: this copy marks nothing, stops nothing and waits for nothing."""
@@ -348,7 +364,7 @@ class Tracker:
         if self._process is not None:
             self._process.forget()
             self._process = None
-        atexit.unregister(self._at_exit)
+        atexit.unregister(self.stop)
 
     def _name_id(self, name: str) -> int:
         known = _NAME_IDS.get(name)

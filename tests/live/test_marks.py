@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bench.marks import BUDGET_US, measure
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from greenai.live.marks import MarkReader, MarkWriter
 from greenai.live.shared import RING_AT, RING_SLOTS, SLOT_BYTES, Region
@@ -198,3 +200,36 @@ def test_a_mark_costs_about_what_its_budget_says() -> None:
     """`make bench` prints the figures; here only a change of their order of magnitude fails."""
     for name, cost_us in measure().items():
         assert cost_us < 8 * BUDGET_US[name], name
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.one_of(st.floats(), st.integers(), st.none(), st.text(max_size=2))] * 4),
+        max_size=6,
+    )
+)
+@settings(deadline=None, max_examples=150)
+def test_whatever_a_step_is_given_the_next_good_ones_come_out(nonsense: list[tuple]) -> None:
+    region = Region.create({})
+    writer, reader = MarkWriter(region), MarkReader(region)
+    for index, tokens, samples, loss in nonsense:
+        writer.next_index = index if index is not None else 0
+        writer.step(1, tokens, samples, loss)
+    for index in range(10):
+        writer.next_index = 500 + index
+        assert writer.step(1, 512, 4, 0.5)
+    ends = [row[3] for row in drain_all(reader) if row[1] == STEP_END]
+    assert ends[-10:] == list(range(500, 510))
+    writer.disarm()
+    reader.close()
+    region.close()
+
+
+def test_a_slot_that_stays_bad_is_passed_over_and_counted(region: Region) -> None:
+    writer, reader = MarkWriter(region), MarkReader(region)
+    for index in range(3):
+        writer.mark(VALUE, LOSS, index, 0.5)
+    region.memory[RING_AT + SLOT_BYTES + 9] ^= 0x40
+    rows = [*reader.drain(), *reader.drain(), *reader.drain(), *reader.drain()]
+    assert [(row[1], row[3]) for row in rows] == [(VALUE, 0), (NOTE, 1), (VALUE, 2)]
+    assert rows[1][2] == DROPPED

@@ -1,0 +1,74 @@
+"""What a run lacks, in sentences: devices, sensors and ranks that are not in its numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from greenai.merging import Part
+
+RANKS_MAX = 1_000_000
+
+
+def length_ns(part: Part) -> float:
+    """Time from the first to the last edge of a part, in nanoseconds; 0 without marks."""
+    edges_ns = part.energies.timeline.edges_ns
+    return float(edges_ns[-1] - edges_ns[0]) if len(edges_ns) > 1 else 0.0
+
+
+def devices_missing(part: Part) -> list[str]:
+    """UUIDs that were asked for and are not metered."""
+    wanted = part.attempt.manifest.get("devices_wanted")
+    wanted = [str(uuid) for uuid in wanted] if isinstance(wanted, list) else []
+    found = [channel.device_key.removeprefix("GPU-") for channel in part.attempt.channels]
+    return [
+        uuid
+        for uuid in wanted
+        if not any(key.startswith(uuid.removeprefix("GPU-")) for key in found)
+    ]
+
+
+def about_devices(part: Part) -> list[str]:
+    """Name what was asked for or could be mended, and is not metered."""
+    rank = f"Rank {part.attempt.rank}: " if part.attempt.rank else ""
+    said = [
+        f"{rank}the device {uuid[:80]} was asked for and is not metered."
+        for uuid in devices_missing(part)
+    ]
+    asked = part.attempt.manifest.get("sensors_wanted") or []
+    refusals = [one for one in part.attempt.manifest.get("refused") or [] if isinstance(one, dict)]
+    said.extend(
+        f"{rank}{refusal.get('sensor')} is not metered: {refusal.get('reason')}"
+        for refusal in refusals
+        if refusal.get("hint") or refusal.get("sensor") in asked
+    )
+    return said
+
+
+def whole_number(value: Any) -> int:
+    """Number of ranks of a manifest from elsewhere; 1 where it is none."""
+    return value if type(value) is int and 0 < value <= RANKS_MAX else 1
+
+
+def seconds_of(value: Any) -> float:
+    """Seconds of a manifest from elsewhere; 0 where it is no such number."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0.0
+
+
+def about_early_ends(parts: tuple[Part, ...]) -> list[str]:
+    """Name ranks that ended before the others of their attempt."""
+    last: dict[int, int] = {}
+    ends = [
+        (part.attempt, int(part.energies.timeline.steps.index.max()))
+        for part in parts
+        if len(part.energies.timeline.steps.index)
+    ]
+    for attempt, step in ends:
+        last[attempt.attempt] = max(last.get(attempt.attempt, 0), step)
+    return [
+        f"Rank {attempt.rank} ended at step {step}, others at {last[attempt.attempt]}: the "
+        "steps between are without it."
+        for attempt, step in ends
+        if step < last[attempt.attempt] - 1
+    ]
