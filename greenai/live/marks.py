@@ -157,7 +157,7 @@ class MarkWriter:
             or samples.__class__ not in _NUMBERS
             or batches.__class__ not in _NUMBERS
             or index.__class__ is not int
-            or not -_EXACT < tokens + samples + batches + loss < _EXACT
+            or not -_EXACT < tokens + samples + batches + loss < _EXACT  # type: ignore[operator] # numbers, as asked above
             or slot > _LAST_GROUP
             or position + 4 > self._limit
         ):
