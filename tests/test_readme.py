@@ -31,6 +31,12 @@ def test_every_file_named_exists() -> None:
         assert (ROOT / (name[0] or name[1])).exists(), name
 
 
+def test_the_demos_real_output_stands_there() -> None:
+    shown = README.partition("<!-- demo -->")[2].partition("<!-- /demo -->")[0]
+    for word in ("Energy per token", "Time per token", "sliding_window", "modelled", "page:"):
+        assert word in shown
+
+
 def test_every_setting_is_documented() -> None:
     for name in Settings.__dataclass_fields__:
         assert f"`{name}`" in README or name == "origins"
