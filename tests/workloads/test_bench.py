@@ -52,7 +52,7 @@ def test_the_experiment_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "mine").touch()
     result = run_bench(
-        out=tmp_path / "bench", repeats=2, seconds=2.0, warmup_s=0.2, country="FRA", progress=False
+        out=tmp_path / "bench", repeats=2, seconds=2.0, warmup_s=0.0, country="FRA", progress=False
     )
     assert capfd.readouterr().out == ""
     assert result.folder == tmp_path / "bench-2"
@@ -83,7 +83,7 @@ def test_the_experiment_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[
 @pytest.mark.slow
 def test_a_budget_that_is_too_small_leaves_whole_repeats_and_says_so(tmp_path: Path) -> None:
     result = run_bench(
-        out=tmp_path / "bench", repeats=6, seconds=2.0, warmup_s=0.1, budget_s=1.0, progress=False
+        out=tmp_path / "bench", repeats=6, seconds=2.0, warmup_s=0.0, budget_s=1.0, progress=False
     )
     assert result.done_repeats == 1
     assert len(result.runs) == 3
