@@ -14,12 +14,18 @@ Quantity = Literal[
     "temperature_c",
     "utilization_ratio",
     "memory_used_bytes",
+    "clock_hz",
+    "throttle_reasons",
+    "job_share_ratio",
 ]
 Kind = Literal["gpu", "cpu", "dram", "other"]
 Trust = Literal["measured", "modelled", "assumed"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TRUSTS: tuple[Trust, ...] = get_args(Trust)
+
+_MAY_BE_UNKNOWN = ("power_max_w", "slice_share")
+"""Numbers of a channel that JSON writes as null where they are NaN."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +51,11 @@ class Channel:
             where nobody knows; bounds are then wide open.
         model: Product name of the device; empty where unknown.
         vendor: Maker of the device; empty where unknown.
-        scope: What the value covers where that differs from the device (``module``, ``shared``).
+        scope: What the value covers where that differs from the device: ``module`` (a superchip's
+            counter contains its CPU and memory), ``shared`` (others use the device too), ``node``
+            (a meter of the whole machine: shown beside the sum, never in it).
+        slice_share: Estimated share of a shared device that belongs to this process; NaN where
+            it has the device to itself, or nobody knows.
     """
 
     quantity: Quantity
@@ -61,12 +71,14 @@ class Channel:
     model: str = ""
     vendor: str = ""
     scope: str = ""
+    slice_share: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the manifest; an unknown number becomes None."""
         plain = dataclasses.asdict(self)
-        if math.isnan(self.power_max_w):
-            plain["power_max_w"] = None
+        for name in _MAY_BE_UNKNOWN:
+            if math.isnan(plain[name]):
+                plain[name] = None
         return plain
 
     @classmethod
@@ -78,8 +90,9 @@ class Channel:
         """
         names = {field.name for field in dataclasses.fields(cls)}
         known = {name: value for name, value in plain.items() if name in names}
-        if known.get("power_max_w") is None:
-            known["power_max_w"] = math.nan
+        for name in _MAY_BE_UNKNOWN:
+            if known.get(name) is None:
+                known[name] = math.nan
         return cls(**known)
 
 
@@ -131,6 +144,17 @@ class Sensor(Protocol):
 
     def close(self) -> None:
         """Let go of the hardware; a second call does nothing."""
+
+
+class SelfPaced(Sensor, Protocol):
+    """A sensor whose devices refresh at moments of their own, so that it says when to be read.
+
+    ``read`` then reads what is due and nothing else; ``period_ns`` is the time between two reads
+    while nothing better is known.
+    """
+
+    due_ns: int
+    """Moment on the monotonic clock at which the next read is due."""
 
 
 Opener = Callable[[], tuple[list[Sensor], list[Refusal]]]
