@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenai.errors import ComparisonError
+from greenai.live.active import phase
 from greenai.live.tracker import Tracker
 from greenai.settings import resolve
 
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from greenai.analysis.compare import Comparison
+    from greenai.live.hook import StepHook
     from greenai.run import Run
 
-__all__ = ["Run", "compare", "load", "track", "write_comparison", "write_derived"]
+__all__ = ["Run", "compare", "load", "phase", "track", "write_comparison", "write_derived"]
 
 StrPath = str | os.PathLike[str]
 
@@ -93,7 +96,17 @@ def track(
         warmup_s=warmup_s,
         resume=resume,
     )
-    return Tracker(settings, config=config)
+    return Tracker(settings, config=config, find_hook=_gpu_clock)
+
+
+def _gpu_clock() -> StepHook | None:
+    """What knows the GPU of a plain loop; None while the loop has used none through torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    from greenai.callbacks.gpu_clock import clock_in_use  # noqa: PLC0415 - loads torch
+
+    return clock_in_use()
 
 
 def load(

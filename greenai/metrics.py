@@ -20,6 +20,9 @@ PHASES = (
 MARKABLE_PHASES = ("setup", "data_wait", "validation", "checkpoint", "test", "predict", "other")
 """Phases that a training may mark; ``train_step`` and ``unattributed`` are what remains."""
 
+SUB_PHASES = ("forward", "backward", "optimizer")
+"""Parts of a step that a training may mark: by the host's clock, and contained in the step."""
+
 STEP_COLUMNS = (
     "run_id",
     "variant",
@@ -66,6 +69,21 @@ PHASE_COLUMNS = (
     "energy_share",
 )
 """Columns of phases.csv, in this order."""
+
+
+SUB_PHASE_COLUMNS = (
+    "subphase",
+    "count",
+    "duration_s",
+    "energy_j",
+    "gpu_j",
+    "cpu_j",
+    "dram_j",
+    "other_j",
+    "energy_share",
+    "boundary",
+)
+"""Columns of subphases.csv, in this order."""
 
 
 class Family(NamedTuple):

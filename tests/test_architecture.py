@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"record.types", "sensors.base"},
     "settings": {"grid", "sensors"},
     "doctor": {"sensors", "settings"},
-    "callbacks": {"live", "settings"},
+    "callbacks": {"live", "settings", "record.types"},
     "exporters": {"record", "analysis", "sensors.base"},
     "dashboards": set(),
     "workloads": {"api", "callbacks"},

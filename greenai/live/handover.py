@@ -16,6 +16,7 @@ from greenai import sensors
 from greenai.errors import OrderError
 from greenai.live.launch import git_commit
 from greenai.live.sampler import Sampler
+from greenai.record.claim import RESUME_ASKED
 from greenai.sensors.host import host_id
 
 if TYPE_CHECKING:
@@ -84,6 +85,13 @@ def attempt_facts(
             "framework": framework,
         },
     }
+
+
+def restart_evidence(launch: Launch, settings: Settings, given: str | None) -> str | None:
+    """Why an existing run may be joined; None where there is no reason to."""
+    if launch.restarts > 0:
+        return f"restart {launch.restarts} of the launcher"
+    return given or (RESUME_ASKED if settings.resume else None)
 
 
 def sensor_names(wanted: tuple[str, ...] | None, local_rank: int) -> list[str] | None:
