@@ -34,6 +34,8 @@ READ_MAX = 2
 """Events that are read at one boundary at most, so that a backlog shrinks and no step pays it."""
 REANCHOR_MS = 16_000.0
 """Elapsed time is a float32 of milliseconds: within this it is good to 1 µs, in a day to 8 ms."""
+PRECISE_MS = 64_000.0
+"""Beyond this elapsed time is only good to 4 µs and worse, and is not used to find the clock."""
 PROBE_NS = 2 * NS_PER_S
 """The clocks may drift by 100 ppm: no step's end is further than 0.1 ms from a probe's bounds."""
 PROBE_QUERIES = 8
@@ -188,7 +190,10 @@ class GpuClock:
         index, t_ns, event = self._probe
         self._probe = None
         elapsed_ms = self._anchor.elapsed_time(event)
-        writer.mark(GPU_TIME, _PROBE, index, self._late_us(t_ns, elapsed_ms))
+        if elapsed_ms < PRECISE_MS:
+            writer.mark(GPU_TIME, _PROBE, index, self._late_us(t_ns, elapsed_ms))
+        else:  # after a pause; the next step's event becomes the anchor, and is waited for
+            self._probe_due_ns = 0
         self._free.append(event)
         return True
 

@@ -30,8 +30,8 @@ CLOCK_ERROR_NS = 10_000
 """What float32 milliseconds, chained every 16 s, and whole microseconds can be off by."""
 SLACK_MAX_NS = 1_000_000
 """A time that is not known better than this is not taken: the host's mark stays."""
-PENDING_MAX = 300
-"""Steps between a step's end and the boundary at which its event is read at most: the pool."""
+PENDING_MAX = 2048
+"""Steps that a host runs ahead of its GPU at most: a queue takes some 1,000 launches."""
 
 STRETCHES_MAX = 1000
 """Contradictions of the clocks that are told apart; a record from elsewhere may be made of them."""
