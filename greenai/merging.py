@@ -116,7 +116,7 @@ def _steps_of_part(part: Part) -> pd.DataFrame:
             **{f"{kind}_j": energies.step_kind_j(kind) for kind in KINDS},
             "measured_share": share,
             "attribution": pd.Series(energies.labels).where(np.isfinite(total_j), None),
-            "boundary": "host",
+            "boundary": np.where(steps.on_gpu, "cuda_event", "host"),
             "ranks": 1,
         }
     )
@@ -126,7 +126,8 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
     """Join the ranks of one attempt: earliest start, latest end, sums, loss of the first rank.
 
     A rank that has no channels of its own (another one counts its devices) adds no energy; a
-    rank whose energy of a step is unknown makes the step's energy unknown.
+    rank whose energy of a step is unknown makes the step's energy unknown. The boundary is the
+    GPU's where it is so on every rank: of the two words ``host`` is the greater.
     """
     frame = pd.concat(ranks, ignore_index=True)
     frame["measured_j"] = frame["measured_share"] * frame["energy_j"]
@@ -135,7 +136,7 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
     joined = groups.agg(
         {
             "epoch": "first", "start_utc_ns": "min", "end_utc_ns": "max", "duration_s": "max",
-            "batches": "sum", "loss": "first", "attribution": "last", "boundary": "first",
+            "batches": "sum", "loss": "first", "attribution": "last", "boundary": "max",
             "ranks": "sum",
         }
     )  # fmt: skip

@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from greenai.analysis.counted import Counted
     from greenai.merging import Part
+    from greenai.record.types import Attempt
 
 RANKS_MAX = 1_000_000
 
@@ -72,3 +74,30 @@ def about_early_ends(parts: tuple[Part, ...]) -> list[str]:
         for attempt, step in ends
         if step < last[attempt.attempt] - 1
     ]
+
+
+def about_counted(attempt: Attempt, decided: Counted) -> list[str]:
+    """Name what is recorded and not summed, and why."""
+    rank = f"Rank {attempt.rank}: " if attempt.rank else ""
+
+    def names(positions: tuple[int, ...]) -> str:
+        return ", ".join(attempt.channels[one].device for one in positions)
+
+    said = []
+    if decided.unused:
+        said.append(
+            f"{rank}{names(decided.unused)} are recorded and not summed: torch holds no memory on "
+            "them. Name devices= where the run uses them otherwise."
+        )
+    if decided.contained:
+        said.append(
+            f"{rank}{names(decided.contained)} are recorded and not summed: the GPU's counter "
+            "covers its whole module, which contains them."
+        )
+    if decided.unmetered:
+        said.append(
+            f"{rank}torch uses {', '.join(uuid[:80] for uuid in decided.unmetered)}, which no "
+            "sensor has under this name: its energy is known only as part of another device, if "
+            "at all."
+        )
+    return said

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboards": set(),
     "workloads": {"api", "callbacks"},
     "merging": {"record", "analysis", "sensors.base"},
-    "shortfalls": {"merging"},
+    "shortfalls": {"merging", "analysis", "record.types"},
     "run": {"merging", "shortfalls", "record", "analysis", "grid", "sensors.base"},
     "api": ANYTHING,
     "cli": ANYTHING,
