@@ -174,6 +174,12 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         or not (wrap_j is None or (type(wrap_j) in {int, float} and wrap_j > 0))
         or type(power_max_w) not in {int, float}
         or power_max_w < 0
+        or not all(_is_share(share) for share in (channel.slice_share, channel.seen_share))
     ):
         refuse(path, f"{where} is none that this greenai knows")
     return channel
+
+
+def _is_share(value: Any) -> bool:
+    """Whether a number is a share, or unknown."""
+    return type(value) in {int, float} and not (value < 0 or value > 1)
