@@ -25,7 +25,7 @@ POWER_NS = 20 * NS_PER_MS
 SEEN_SHARE = 0.25
 """A100 and H100 look at 25 of every 100 ms (Yang, Adamek, Armour, SC 2024); which boards see all
 of the time, no call tells, so that this much is taken as known of every board."""
-DITHER = random.Random()
+DITHER = random.Random()  # noqa: S311 - moves reads about, guards nothing
 """Moves the reads about, so that none locks to a refresh by chance."""
 POWER_INSTANT = 186
 """NVML_FI_DEV_POWER_INSTANT; named here because older bindings lack it."""
