@@ -12,6 +12,7 @@ world_size, local_rank, host, channels, refused, versions, clock, names and star
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from greenai.errors import OrderError, RecordError
@@ -163,17 +164,21 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         refuse(path, f"{where} is incomplete ({error})")
     words = ("device", "device_key", "method", "model", "vendor", "scope")
     wrap_j, power_max_w = channel.wrap_j, channel.power_max_w
+    slice_share = channel.slice_share
     if (
         channel.quantity not in get_args(Quantity)
         or channel.kind not in KINDS
         or channel.trust not in TRUSTS
         or type(channel.primary) is not bool
+        or type(channel.assumed_used) is not bool
         or type(channel.refresh_ns) is not int
         or not 0 <= channel.refresh_ns < 2**62
         or not all(type(getattr(channel, word)) is str for word in words)
         or not (wrap_j is None or (type(wrap_j) in {int, float} and wrap_j > 0))
         or type(power_max_w) not in {int, float}
         or power_max_w < 0
+        or type(slice_share) not in {int, float}
+        or not (math.isnan(slice_share) or 0 < slice_share <= 1)
     ):
         refuse(path, f"{where} is none that this greenai knows")
     return channel

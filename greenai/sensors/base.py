@@ -56,6 +56,8 @@ class Channel:
             (a meter of the whole machine: shown beside the sum, never in it).
         slice_share: Estimated share of a shared device that belongs to this process; NaN where
             it has the device to itself, or nobody knows.
+        assumed_used: Whether the device is metered only because the process could use it: nobody
+            has said that it does.
     """
 
     quantity: Quantity
@@ -72,6 +74,7 @@ class Channel:
     vendor: str = ""
     scope: str = ""
     slice_share: float = math.nan
+    assumed_used: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the manifest; an unknown number becomes None."""
