@@ -12,7 +12,6 @@ world_size, local_rank, host, channels, refused, versions, clock, names and star
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from greenai.errors import OrderError, RecordError
@@ -164,7 +163,6 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         refuse(path, f"{where} is incomplete ({error})")
     words = ("device", "device_key", "method", "model", "vendor", "scope")
     wrap_j, power_max_w = channel.wrap_j, channel.power_max_w
-    slice_share = channel.slice_share
     if (
         channel.quantity not in get_args(Quantity)
         or channel.kind not in KINDS
@@ -177,8 +175,12 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         or not (wrap_j is None or (type(wrap_j) in {int, float} and wrap_j > 0))
         or type(power_max_w) not in {int, float}
         or power_max_w < 0
-        or type(slice_share) not in {int, float}
-        or not (math.isnan(slice_share) or 0 < slice_share <= 1)
+        or not all(_is_share(share) for share in (channel.slice_share, channel.seen_share))
     ):
         refuse(path, f"{where} is none that this greenai knows")
     return channel
+
+
+def _is_share(value: Any) -> bool:
+    """Whether a number is a share, or unknown."""
+    return type(value) in {int, float} and not (value < 0 or value > 1)
