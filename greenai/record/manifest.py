@@ -168,6 +168,7 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         or channel.kind not in KINDS
         or channel.trust not in TRUSTS
         or type(channel.primary) is not bool
+        or type(channel.assumed_used) is not bool
         or type(channel.refresh_ns) is not int
         or not 0 <= channel.refresh_ns < 2**62
         or not all(type(getattr(channel, word)) is str for word in words)

@@ -58,6 +58,8 @@ class Channel:
             it has the device to itself, or nobody knows.
         seen_share: Share of the time that a sampled power is a mean of, at the least: some GPUs
             look at 25 of every 100 ms. What happens in the rest is in no reading.
+        assumed_used: Whether the device is metered only because the process could use it: nobody
+            has said that it does.
     """
 
     quantity: Quantity
@@ -75,6 +77,7 @@ class Channel:
     scope: str = ""
     slice_share: float = math.nan
     seen_share: float = 1.0
+    assumed_used: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the manifest; an unknown number becomes None."""

@@ -15,18 +15,12 @@ import pytest
 if TYPE_CHECKING:
     from simulation.fake_nvml import FakeNvml
 
-NEVER_S = 1e9
 METER = """
-import dataclasses, json, os, sys, time
+import dataclasses, json, sys, time
 from greenai.sensors.nvml import open_nvml
 devices, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
 sensors, refusals = open_nvml(devices)
 channels, readings = [], []
-since_t0_s = (time.monotonic_ns() - int(os.environ["FAKE_NVML_T0_NS"])) / 1e9
-for edge in ("FROM", "UNTIL"):
-    if f"FAKE_NVML_FAIL_{edge}_OPEN_S" in os.environ:  # moments that count from here
-        moment_s = since_t0_s + float(os.environ[f"FAKE_NVML_FAIL_{edge}_OPEN_S"])
-        os.environ[f"FAKE_NVML_FAIL_{edge}_S"] = str(moment_s)
 for sensor in sensors:
     channels = [dataclasses.asdict(channel) for channel in sensor.channels]
     end = time.monotonic() + seconds
@@ -160,7 +154,7 @@ def test_without_instant_power_the_plain_call_serves_and_says_what_it_means(
 def test_the_visible_gpus_are_metered(
     fake_nvml: FakeNvml, visible: str | None, expected: list[int]
 ) -> None:
-    seen = meter(fake_nvml, gpus=12, visible=visible)
+    seen = meter(fake_nvml, gpus=12, mig="1", visible=visible)
     assert seen.uuids == [fake_nvml.uuid(k) for k in expected]
     assert bool(seen.refusals) == (not expected)
 
@@ -212,9 +206,7 @@ def test_the_counter_of_a_superchip_covers_its_module(fake_nvml: FakeNvml) -> No
 
 
 def test_a_gpu_that_is_lost_leaves_the_others_alone(fake_nvml: FakeNvml) -> None:
-    seen = meter(
-        fake_nvml, seconds=0.6, gpus=2, fail="1", fail_from_s=NEVER_S, fail_from_open_s=0.3
-    )
+    seen = meter(fake_nvml, seconds=0.6, gpus=2, fail="1", fault_clock="init", fail_from_s=0.3)
     good, lost = (seen.of(position) for position in seen.where(quantity="energy_j"))
     assert all(math.isfinite(reading[3]) and not reading[4] for reading in good)
     failed = [reading for reading in lost if math.isnan(reading[3])]
@@ -229,9 +221,9 @@ def test_a_gpu_that_comes_back_is_read_again(fake_nvml: FakeNvml) -> None:
         seconds=1.8,
         fail="0",
         fail_code=999,
-        fail_from_s=NEVER_S,
-        fail_from_open_s=0.2,
-        fail_until_open_s=0.4,
+        fault_clock="init",
+        fail_from_s=0.2,
+        fail_until_s=0.4,
     )
     known = [math.isfinite(reading[3]) for reading in seen.of(0)]
     assert known[0]
