@@ -1,4 +1,4 @@
-"""Laws of pacing: changes are bracketed narrowly, at little cost, and never at a bound's expense."""
+"""Laws of pacing: changes are bracketed narrowly, and the driver is asked no more than needed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def follow(
     seed: int = 0,
     stops_at_s: float = np.inf,
 ) -> Followed:
-    """Read a counter that changes every ``refresh_ms``, each time a little off, in a late reader."""
+    """Read a counter that changes every ``refresh_ms``, a little off, as a late reader would."""
     noise = np.random.default_rng(seed)
     count = int(seconds * 1e3 / refresh_ms) + 2
     changes_ns = (np.arange(count) * refresh_ms + noise.uniform(0, jitter_ms, count)) * MS
     changes_ns = changes_ns[changes_ns < stops_at_s * 1e9]
-    pacing = Pacing(random.Random(seed))
+    pacing = Pacing(random.Random(seed))  # noqa: S311 - guards nothing
     t_ns, reads, seen, before_ns, widths = 3.0 * MS, 0, -1, 0.0, []
     while t_ns < seconds * 1e9:
         done_ns = t_ns + call_us * 1e3
@@ -100,7 +100,7 @@ def test_a_slow_driver_is_left_in_peace() -> None:
 
 
 def test_a_phase_that_jumps_is_found_again() -> None:
-    pacing = Pacing(random.Random(0))
+    pacing = Pacing(random.Random(0))  # noqa: S311 - guards nothing
     changes_ns = np.concatenate((np.arange(0, 200), np.arange(200, 400) + 0.43)) * 100 * MS
     t_ns, seen, before_ns = 1.0 * MS, -1, 0.0
     widths: list[tuple[float, float]] = []
