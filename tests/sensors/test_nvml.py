@@ -100,7 +100,7 @@ def test_each_gpu_is_read_between_its_own_times(fake_nvml: FakeNvml) -> None:
 
 
 def test_facts_that_inform_are_read_once_a_second(fake_nvml: FakeNvml) -> None:
-    seen = meter(fake_nvml, seconds=0.3)
+    seen = meter(fake_nvml, seconds=0.3, sm_mhz=1410, throttle=4)
     informing = {seen.channels[k]["quantity"]: seen.of(k) for k in seen.where(primary=False)}
     assert {name: [reading[3] for reading in all_] for name, all_ in informing.items()} == {
         "power_w": [100.0],
@@ -108,6 +108,8 @@ def test_facts_that_inform_are_read_once_a_second(fake_nvml: FakeNvml) -> None:
         "power_limit_w": [700.0],
         "utilization_ratio": [0.5],
         "memory_used_bytes": [20.0 * 2**30],
+        "clock_hz": [1.41e9],
+        "throttle_reasons": [4.0],
     }
     assert len(seen.of(seen.where(primary=True)[0])) > 5
 
@@ -307,13 +309,16 @@ class Falls:
 @pytest.mark.parametrize("wrong_mj", [0, 9_000_000_000])
 def test_a_misread_counter_is_a_failed_read_and_not_a_leap(wrong_mj: int) -> None:
     from greenai.sensors.nvml_board import Gpu  # noqa: PLC0415 - the others need a new process
+    from greenai.sensors.nvml_choice import Chosen  # noqa: PLC0415 - as above
     from greenai.sensors.visible import Board  # noqa: PLC0415 - as above
 
-    driver = Falls([1_000, 1_000_000, wrong_mj, 1_000_010, 1_000_020])
-    (line,) = (one for one in Gpu(driver, Board("GPU-a"), "").lines() if one.channel.primary)
-    values = [line.read(0) for _ in range(4)]
+    probed = [1_000_000] * 2
+    driver = Falls([*probed, 1_000_000, wrong_mj, wrong_mj, 1_000_010, 1_000_020])
+    chosen = Chosen(Board("GPU-a"))
+    (line,) = (one for one in Gpu(driver, chosen).lines() if one.channel.primary)
+    values = [line.read(0) for _ in range(5)]
     assert values[0].value == 1000.0
-    assert math.isnan(values[1].value)
-    assert "counter" in values[1].reason
-    assert math.isnan(values[2].value)  # back where it was: a leap from the wrong value
-    assert values[3].value == 1000.02
+    for doubted in values[1:3]:
+        assert math.isnan(doubted.value)
+        assert "counter" in doubted.reason
+    assert [one.value for one in values[3:]] == [1000.01, 1000.02]

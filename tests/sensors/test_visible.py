@@ -89,7 +89,9 @@ def test_slices_of_a_board_are_one_share_of_it(text: str, board: int, slices: li
     assert visible(text) == [Board(UUIDS[board], tuple(slices))]
 
 
-@pytest.mark.parametrize("text", ["MIG-unknown", "MIG-aabb-9,MIG-aabb-9", "MIG-GPU-zzzz/7/0", "MIG-"])
+@pytest.mark.parametrize(
+    "text", ["MIG-unknown", "MIG-aabb-9,MIG-aabb-9", "MIG-GPU-zzzz/7/0", "MIG-"]
+)
 def test_slices_that_are_none_or_twice_leave_nothing(text: str) -> None:
     assert visible(text) == []
 
