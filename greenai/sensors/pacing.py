@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SEARCH_NS = 5 * NS_PER_MS
 """Between two reads while the refresh is being measured: 200 Hz, for the first few changes."""
-SEARCH_MAX_NS = 2 * NS_PER_S
+SEARCH_MAX_NS = 3 * NS_PER_S
 """A counter that does not change for so long is read at the coarse pace until it does."""
 REST_NS = 60 * NS_PER_S
 """A refresh that was found not to be periodic is measured again after this time."""
@@ -149,6 +149,8 @@ class Pacing:
             if self._last_ns:
                 self._gaps.append(middle_ns - self._last_ns)
             self._last_ns = middle_ns
+        elif not self.refresh_ns:  # it has begun to change after all
+            self._until_ns = 0
 
     def _follow(self, middle_ns: int, *, missed: bool) -> None:
         """Move phase and period to where the change was; give up what does not hold."""
@@ -172,5 +174,6 @@ class Pacing:
             return max(self._expected_ns - self._lead_ns, now_ns + FINE_NS)
         coarse_ns = SEARCH_NS
         if self.pace != "searching":
-            coarse_ns = min(max(self.refresh_ns // SHARE, SHORTEST_NS), LONGEST_NS)
+            share_ns = self.refresh_ns // SHARE or LONGEST_NS
+            coarse_ns = min(max(share_ns, SHORTEST_NS), LONGEST_NS)
         return now_ns + int(coarse_ns * (1 + self._dither.uniform(-DITHER, DITHER)))
