@@ -14,12 +14,14 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from greenai.sensors.base import Reading, Refusal, Sensor
-from greenai.sensors.nvml_board import Gpu, Line
+from greenai.sensors.nvml_board import Gpu
 from greenai.sensors.nvml_choice import NO_PERMISSION_HINT, choose
 from greenai.units import NS_PER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from greenai.sensors.nvml_line import Line
 
 PERIOD_NS = 20 * NS_PER_MS
 TOGETHER_NS = NS_PER_MS // 4

@@ -10,7 +10,7 @@ from simulation.nvml_twin import NvmlTwin
 
 from greenai.analysis.series import series_from
 from greenai.live.sensing import ChangePoints
-from greenai.sensors import nvml, nvml_board
+from greenai.sensors import nvml, nvml_board, nvml_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,8 @@ class VirtualGpus:
         knobs = {"latency_us": CALL_US, "fault_clock": "init", **knobs}
         self.driver = NvmlTwin(START_NS, lambda: self.now_ns, self._sleep, **knobs)
         patch.setitem(sys.modules, "pynvml", self.driver)
-        patch.setattr(nvml, "monotonic_ns", lambda: self.now_ns)
-        patch.setattr(nvml_board, "monotonic_ns", lambda: self.now_ns)
+        for module in (nvml, nvml_board, nvml_line):
+            patch.setattr(module, "monotonic_ns", lambda: self.now_ns)
         sensors, self.refusals = nvml.open_nvml(devices, environment or {})
         self._sensor = next(iter(sensors), None)
         self.channels: tuple[Channel, ...] = self._sensor.channels if self._sensor else ()
