@@ -28,6 +28,8 @@ LOST = 2
 
 SILENCE_NS = 3 * NS_PER_S
 """A value is confirmed at least once a second; a longer silence means that nobody was reading."""
+LEAP = 2.0
+"""After a gap a counter is not this many times further than the greatest power would take it."""
 WRAP_POWER_W = 1_000.0
 """Premise for wraps where the device's greatest power is unknown: no package draws more."""
 
@@ -117,6 +119,9 @@ def _from_counter(readings: ChannelReadings) -> Series:
     reachable_j = np.diff(t_hi_ns) / NS_PER_S * limit_w
     if channel.wrap_j is None:
         state[added_j < 0] = LOST
+        if math.isfinite(channel.power_max_w):  # a counter that came back elsewhere was misread
+            aged_j = reachable_j + channel.refresh_ns / NS_PER_S * limit_w
+            state[gap & (added_j > LEAP * aged_j)] = LOST
     else:
         added_j = np.where(added_j < 0, added_j + channel.wrap_j, added_j)
         state[(reachable_j >= channel.wrap_j) | (added_j < 0)] = LOST

@@ -97,6 +97,12 @@ class ChangePoints:
             return t1_ns >= stop_ns
         return row is not None and row[4] == CHANGE and row[1] >= stop_ns
 
+    def end(self) -> Row | None:
+        """Confirm the value that was read last and forget it: what comes does not join on."""
+        row = self.confirm()
+        self.break_()
+        return row
+
     def confirm(self) -> Row | None:
         """Row that says the value still stood at the latest read, where that is not kept yet."""
         if self._value is None or self._kept_ns >= self._hi_ns:
@@ -218,15 +224,19 @@ class Sensing(threading.Thread):
     def _fail(self, sensor: Sensor, point: ChangePoints, reading: Reading) -> None:
         """A failed read breaks the channel; the reason is reported when the failing begins."""
         self.errors += 1
-        point.break_()
+        self._end(point)
         if point.position not in self._failed:
             self._failed.add(point.position)
             device = sensor.channels[reading.channel].device
             self.failures.append((reading.t1_ns, device, reading.reason or "not a number"))
 
+    def _end(self, point: ChangePoints) -> None:
+        if (row := point.end()) is not None:
+            self.rows.append(row)
+
     def _gap(self, points: list[ChangePoints], reason: str) -> None:
         for point in points:
-            point.break_()
+            self._end(point)
         if reason != self._last_gap:
             self._last_gap = reason
             self.failures.append((monotonic_ns(), self.interface, reason))

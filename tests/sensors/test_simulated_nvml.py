@@ -41,7 +41,7 @@ SETTINGS: list[dict[str, object]] = [
     {"gpus": 3, "mig": "1", "slices": "3,3,1", "no_permission": "2"},
     {"gpus": 2, "superchip": "all", "cpu_w": 80, "no_gpu_scope": "1", "high_w": 500},
     {"superchip": "all", "old_driver": 1, "throttle": 4, "sm_mhz": 1410, "limit_w": 350},
-    {"names": "NVIDIA A;NVIDIA B", "gpus": 3, "base_j": 0},
+    {"names": "NVIDIA A;NVIDIA B", "gpus": 3, "base_j": 0, "buses": "9,3"},
     {"init_error": 9},
 ]
 WAVES: list[dict[str, object]] = [

@@ -72,12 +72,23 @@ int nvmlDeviceGetName(const Board *board, char *text, unsigned size) {
     return OK;
 }
 
+static unsigned bus_of(int board) {
+    const char *text = getenv("FAKE_NVML_BUSES");
+    char *copy = strdup(text ? text : ""), *rest = copy, *item;
+    unsigned bus = (unsigned)board + 1;
+    for (int k = 0; (item = strsep(&rest, ",")) && k <= board; k++)
+        if (k == board && *item) bus = (unsigned)atoi(item);
+    free(copy);
+    return bus;
+}
+
 int nvmlDeviceGetPciInfo_v3(const Board *board, unsigned char *info) {
+    unsigned bus = bus_of(board->index);
     uint32_t *ids = (uint32_t *)(void *)(info + 16);  /* busIdLegacy[16], then 5 words */
     memset(info, 0, 16 + 20 + 32);
-    ids[1] = (uint32_t)board->index + 1;
-    snprintf((char *)info, 16, "0000:%02X:00.0", (unsigned)board->index + 1);
-    snprintf((char *)info + 36, 32, "00000000:%02X:00.0", (unsigned)board->index + 1);
+    ids[1] = bus;
+    snprintf((char *)info, 16, "0000:%02X:00.0", bus);
+    snprintf((char *)info + 36, 32, "00000000:%02X:00.0", bus);
     return OK;
 }
 

@@ -50,14 +50,8 @@ class FakeNvml:
             visible: CUDA_VISIBLE_DEVICES; None leaves it unset.
             **knobs: As in the C source, in small letters and without FAKE_NVML_.
         """
-        return self.variables(
-            {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible},
-            {name.upper(): str(value) for name, value in knobs.items()},
-        )
-
-    def variables(self, others: dict[str, str], knobs: dict[str, str]) -> dict[str, str]:
-        """As ``environment``, with any other variables, and knobs in capitals."""
-        self._knobs = {"T0_NS": str(self.t0_ns), "CALLS_FILE": str(self._calls_file), **knobs}
+        given = {name.upper(): str(value) for name, value in knobs.items()}
+        self._knobs = {"T0_NS": str(self.t0_ns), "CALLS_FILE": str(self._calls_file), **given}
         self.boards = Boards(Knobs(self._knobs))
         paths = [str(self.folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
         plain = {
@@ -67,7 +61,7 @@ class FakeNvml:
         }
         return {
             **plain,
-            **others,
+            **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}),
             "LD_LIBRARY_PATH": os.pathsep.join(paths),
             **{f"FAKE_NVML_{name}": value for name, value in self._knobs.items()},
         }

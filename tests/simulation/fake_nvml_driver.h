@@ -11,6 +11,7 @@
  *
  * The boards
  *   FAKE_NVML_NAMES           product names, separated by ";" (NVIDIA Simulated GPU)
+ *   FAKE_NVML_BUSES           places on the PCI bus, separated by "," (1,2,3 ...)
  *   FAKE_NVML_LIMIT_W         enforced power limit (700)
  *   FAKE_NVML_SM_MHZ          clock (1980)
  *   FAKE_NVML_THROTTLE        mask of throttle reasons (0)

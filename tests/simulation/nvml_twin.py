@@ -110,7 +110,8 @@ class NvmlTwin:
 
     def nvmlDeviceGetPciInfo(self, handle: Handle) -> Any:
         info = pynvml.nvmlPciInfo_t()
-        info.bus = handle.board + 1
+        buses = self.knobs.text("BUSES").split(",")[handle.board :]
+        info.bus = int(buses[0]) if buses and buses[0] else handle.board + 1
         info.busIdLegacy = f"0000:{info.bus:02X}:00.0".encode()
         info.busId = f"00000000:{info.bus:02X}:00.0".encode()
         return info

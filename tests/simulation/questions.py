@@ -66,13 +66,17 @@ def of_handle(nvml: Any, handle: Any) -> dict[str, object]:
     said = {name: value_of(nvml, getattr(nvml, name), handle) for name in BY_HANDLE}
     said["temperature"] = value_of(nvml, nvml.nvmlDeviceGetTemperature, handle, 0)
     said["clocks"] = [value_of(nvml, nvml.nvmlDeviceGetClockInfo, handle, k) for k in (1, 9)]
-    said["bus"] = value_of(nvml, lambda: str(nvml.nvmlDeviceGetPciInfo(handle).busId))
+    said["bus"] = value_of(nvml, lambda: place_of(nvml.nvmlDeviceGetPciInfo(handle)))
     said["used"] = value_of(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used)
     said["busy"] = value_of(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     said["size"] = value_of(nvml, lambda: size_of(nvml.nvmlDeviceGetAttributes_v2(handle)))
     said["fields"] = value_of(nvml, lambda: fields_of(nvml, handle))
     said["found"] = value_of(nvml, lambda: found_again(nvml, handle))
     return said
+
+
+def place_of(pci: Any) -> list[object]:
+    return [pci.domain, pci.bus, pci.device, str(pci.busId), str(pci.busIdLegacy)]
 
 
 def size_of(attributes: Any) -> list[int]:
