@@ -9,12 +9,13 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from greenai.record.types import CHANGE, FIRST, STILL
+from greenai.sensors.base import Refusal
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from greenai.sensors.base import Channel, Opener, Reading, Refusal, Sensor
+    from greenai.sensors.base import Channel, Opener, Reading, Sensor
 
 Row = tuple[int, int, int, float, int]
 """A kept reading: channel position, t_lo_ns, t_hi_ns, value, kind."""
@@ -154,7 +155,7 @@ class Sensing(threading.Thread):
 
     def run(self) -> None:
         """Open, read until stopped, close."""
-        opened, refusals = self._opener()
+        opened, refusals = self._open()
         channels = [channel for sensor in opened for channel in sensor.channels]
         driver_ns = sum(int(getattr(sensor, "init_ns", 0)) for sensor in opened)
         first = self._number(self.interface, channels, refusals, driver_ns)
@@ -171,6 +172,14 @@ class Sensing(threading.Thread):
             self._read_on_schedule(groups)
         for sensor, _ in groups:
             sensor.close()
+
+    def _open(self) -> tuple[list[Sensor], list[Refusal]]:
+        """Open the interface; a fault in that is a refusal, the other interfaces go on."""
+        try:
+            return self._opener()
+        except Exception as error:  # noqa: BLE001 - the border at which a sensor's fault ends
+            reason = f"Opening it failed: {type(error).__name__}: {error}."
+            return [], [Refusal(self.interface, reason, "report this, with sampler.log")]
 
     def _read_on_schedule(self, groups: list[tuple[Sensor, list[ChangePoints]]]) -> None:
         dither = random.Random()  # noqa: S311 - moves wakes about, guards nothing
