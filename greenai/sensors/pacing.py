@@ -20,8 +20,8 @@ SEARCH_NS = 5 * NS_PER_MS
 """Between two reads while the refresh is being measured: 200 Hz, for the first few changes."""
 SEARCH_MAX_NS = 3 * NS_PER_S
 """A counter that does not change for so long is read at the coarse pace until it does."""
-REST_NS = 60 * NS_PER_S
-"""A refresh that was found not to be periodic is measured again after this time."""
+REST_NS, REST_MAX_NS = 4 * NS_PER_S, 64 * NS_PER_S
+"""A counter in which no period was found is searched again after this time, then twice that …"""
 SHARE = 5
 """At the coarse pace a counter is read this many times a refresh."""
 SHORTEST_NS, LONGEST_NS = 5 * NS_PER_MS, 50 * NS_PER_MS
@@ -36,6 +36,8 @@ OVERDUE_NS = 12 * NS_PER_MS
 WORTH_NS = 50 * NS_PER_MS
 """A counter that is refreshed faster than this is read at the coarse pace: it costs less."""
 GAPS_WANTED = 4
+SURE_NS = 2 * SEARCH_NS
+"""While searching, a wider bracket tells nothing of the period."""
 PERIODIC_NS = 2 * SEARCH_NS + 2 * NS_PER_MS
 """Gaps that differ by no more than this are periodic: two brackets and some jitter."""
 MISSES_MAX = 8
@@ -71,6 +73,7 @@ class Pacing:
         "_misses",
         "_period_ns",
         "_read_ns",
+        "_rest_ns",
         "_until_ns",
         "due_ns",
         "pace",
@@ -84,6 +87,7 @@ class Pacing:
         self.refresh_ns = 0
         """Time between two changes; 0 while it is not known."""
         self.pace: Pace = "searching"
+        self._rest_ns = REST_NS
         self._search(0)
 
     def forget(self) -> None:
@@ -119,35 +123,46 @@ class Pacing:
         """Change from one pace to another where time has come."""
         if self.pace == "searching":
             self._until_ns = self._until_ns or now_ns + SEARCH_MAX_NS
-            if len(self._gaps) >= GAPS_WANTED or now_ns > self._until_ns:
+            if self._is_periodic() or now_ns > self._until_ns:
                 self._settle(now_ns)
         elif self.pace == "coarse" and now_ns > self._until_ns:
             read_ns = self._read_ns
             self._search(now_ns)
             self._read_ns = read_ns
 
+    def _is_periodic(self) -> bool:
+        gaps = self._gaps
+        return len(gaps) >= GAPS_WANTED and max(gaps) - min(gaps) <= PERIODIC_NS
+
     def _settle(self, now_ns: int) -> None:
         """Follow the phase where the gaps are periodic, else read at the coarse pace."""
         gaps = self._gaps
         if gaps:
             self.refresh_ns = sorted(gaps)[len(gaps) // 2]
-        periodic = len(gaps) >= GAPS_WANTED and max(gaps) - min(gaps) <= PERIODIC_NS
-        if periodic and self.refresh_ns >= WORTH_NS:
+        if self._is_periodic() and self.refresh_ns >= WORTH_NS:
             self.pace = "locked"
+            self._rest_ns = REST_NS
             self._period_ns = sum(gaps) / len(gaps)
             self._expected_ns = self._last_ns + int(self._period_ns)
             self._lead_ns = 2 * LEAD_NS
         else:
-            self.pace = "coarse"
-            self._until_ns = now_ns + REST_NS
+            self._rest(now_ns)
+
+    def _rest(self, now_ns: int) -> None:
+        """Read at the coarse pace for a while, each time for longer."""
+        self.pace, self._until_ns = "coarse", now_ns + self._rest_ns
+        self._rest_ns = min(2 * self._rest_ns, REST_MAX_NS)
 
     def _changed(self, low_ns: int, high_ns: int) -> None:
         middle_ns = (low_ns + high_ns) // 2
         if self.pace == "locked":
             self._follow(middle_ns, missed=high_ns - low_ns > 4 * FINE_NS)
         elif self.pace == "searching":
+            if high_ns - low_ns > SURE_NS:  # a read came late: nothing follows from this change
+                self._gaps, self._last_ns = [], 0
+                return
             if self._last_ns:
-                self._gaps.append(middle_ns - self._last_ns)
+                self._gaps = [*self._gaps[1 - GAPS_WANTED :], middle_ns - self._last_ns]
             self._last_ns = middle_ns
         elif not self.refresh_ns:  # it has begun to change after all
             self._until_ns = 0
@@ -158,7 +173,7 @@ class Pacing:
             self._misses += 1
             self._lead_ns = min(2 * self._lead_ns, int(self._period_ns) // SHARE)
             if self._misses > MISSES_MAX:
-                self.pace, self._until_ns = "coarse", middle_ns + REST_NS
+                self._rest(middle_ns)
         else:
             self._misses = max(0, self._misses - 1)
             self._lead_ns = max(LEAD_NS, self._lead_ns * 7 // 8)

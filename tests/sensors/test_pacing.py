@@ -71,7 +71,7 @@ def test_it_costs_some_thirty_reads_a_second() -> None:
 def test_a_counter_without_a_phase_is_read_five_times_a_refresh() -> None:
     done = follow(100, 60, jitter_ms=60)
     assert done.pacing.pace != "locked"
-    assert 40 < done.reads_per_s < 75
+    assert 40 < done.reads_per_s < 85  # searching for a phase now and then included
     assert np.quantile(done.widths_ns, 0.95) < 60 * MS
 
 
