@@ -83,7 +83,8 @@ class NvmlSensor:
             at = min(range(len(self._informing)), key=lambda k: self._informing[k].due_ns)
             if self._informing[at].due_ns <= now_ns:
                 readings.append(self._informing[at].read(len(self._metering) + at))
-        self.due_ns = min(line.due_ns for line in self._lines)
+        # What informs is read along: it wakes nobody where energy does so all the time.
+        self.due_ns = min(line.due_ns for line in self._metering or self._informing)
         return readings
 
     def close(self) -> None:
