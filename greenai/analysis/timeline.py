@@ -33,6 +33,8 @@ _NAME_OF_START = FIXED_NAMES.index("train_start")
 _PHASE_OF_NAME = np.array([PHASE_ID.get(name, -1) for name in FIXED_NAMES])
 _SUB_PHASES = [FIXED_NAMES.index(name) for name in SUB_PHASES]
 _UNMARKED = -1
+_CUTTING = (PHASE_BEGIN, PHASE_END, STEP_END)
+_CUTTING_NOTES = (_NAME_OF_DROP, _NAME_OF_START)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,9 +120,8 @@ def timeline(
     """
     t_ns = np.maximum.accumulate(marks.t_ns)
     times, problems = host_times(marks) if open_end else step_times(marks)
-    is_phase = (marks.kind == PHASE_BEGIN) | (marks.kind == PHASE_END)
-    cutting = (is_phase & ~np.isin(marks.name, _SUB_PHASES)) | (marks.kind == STEP_END)
-    cutting |= (marks.kind == NOTE) & np.isin(marks.name, (_NAME_OF_DROP, _NAME_OF_START))
+    cutting = np.isin(marks.kind, _CUTTING) & ~np.isin(marks.name, _SUB_PHASES)
+    cutting |= (marks.kind == NOTE) & np.isin(marks.name, _CUTTING_NOTES)
     if len(t_ns):
         cutting[0] = True
     at = np.flatnonzero(cutting)
@@ -142,6 +143,13 @@ def timeline(
     problems = (*unmatched, *problems, *_lost_marks(marks))
     counts["train_step"] = len(steps.index)
     return Timeline(edges_ns[: len(at) + 1], phase, step, steps, counts, problems)
+
+
+def is_cutting(kind: int, name: int) -> bool:
+    """Whether a mark begins a new segment; the first mark of a run always does."""
+    return (kind in _CUTTING and name not in _SUB_PHASES) or (
+        kind == NOTE and name in _CUTTING_NOTES
+    )
 
 
 def _broken(marks: Marks, at: npt.NDArray[np.int64]) -> Bools:

@@ -56,8 +56,10 @@ class Channel:
             (a meter of the whole machine: shown beside the sum, never in it).
         slice_share: Estimated share of a shared device that belongs to this process; NaN where
             it has the device to itself, or nobody knows.
-        assumed_used: Whether the device is taken for one that the run uses because it is visible,
-            not because anybody named it; where the training tells what it uses, that counts.
+        seen_share: Share of the time that a sampled power is a mean of, at the least: some GPUs
+            look at 25 of every 100 ms. What happens in the rest is in no reading.
+        assumed_used: Whether the device is metered only because the process could use it: nobody
+            has said that it does.
     """
 
     quantity: Quantity
@@ -74,6 +76,7 @@ class Channel:
     vendor: str = ""
     scope: str = ""
     slice_share: float = math.nan
+    seen_share: float = 1.0
     assumed_used: bool = False
 
     def to_json(self) -> dict[str, Any]:
