@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 
 from greenai.analysis.attribution import Attribution, attribute
-from greenai.metrics import PHASES
+from greenai.analysis.series import power_curve
+from greenai.analysis.subphases import subphases
+from greenai.metrics import PHASES, SUB_PHASES
 from greenai.sensors.base import KINDS
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.record.types import Anchor, Attempt, Record
+    from greenai.units import Floats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +34,38 @@ class Part:
         return not self.energies.channels and not wanted
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class PowerCurve:
+    """Mean power of one device over the run.
+
+    Attributes:
+        device: Short name of the device.
+        kind: Component that it is booked under.
+        trust: ``measured``, ``modelled`` or ``assumed``.
+        t_s: Seconds since the run's start. Shape (n,).
+        power_w: Watts; NaN inside gaps. Shape (n,).
+    """
+
+    device: str
+    kind: str
+    trust: str
+    t_s: Floats
+    power_w: Floats
+
+
+def curves_of(parts: tuple[Part, ...], points: int) -> list[PowerCurve]:
+    """Mean power of each device over the run, at most ``points`` each."""
+    start_ns = start_utc_ns(parts) or 0
+    curves = []
+    for part in parts:
+        for one in part.energies.channels:
+            t_ns, power_w = power_curve(one.series, points)
+            t_s = (to_utc_ns(part.attempt.anchors, t_ns) - start_ns) / NS_PER_S
+            channel = one.channel
+            curves.append(PowerCurve(channel.device, channel.kind, channel.trust, t_s, power_w))
+    return curves
+
+
 def parts_of(record: Record) -> tuple[Part, ...]:
     """Attribute every attempt; a device that several ranks saw is counted by the lowest."""
     counted: dict[int, set[tuple[str, str]]] = {}
@@ -45,6 +80,39 @@ def parts_of(record: Record) -> tuple[Part, ...]:
         )
         parts.append(Part(attempt, energies))
     return tuple(parts)
+
+
+def subphases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
+    """Table of the parts of steps that were marked: energies of all ranks, times of the first.
+
+    No rows where none was marked. The energies are contained in ``train_step`` of the phases.
+    """
+    size = len(SUB_PHASES)
+    count, duration_ns = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    by_kind = {kind: np.full(size, np.nan) for kind in KINDS}
+    firsts = {}
+    for part in parts:
+        found = subphases(part.attempt.marks, part.energies)
+        if firsts.setdefault(part.attempt.attempt, part) is part:
+            count += found.count
+            duration_ns += found.duration_ns
+        for one, energy_j in zip(part.energies.channels, found.energy_j, strict=True):
+            if len(one.series.t_ns):
+                kind = one.channel.kind
+                by_kind[kind] = np.nan_to_num(by_kind[kind]) + energy_j
+    known = [energy_j for energy_j in by_kind.values() if not np.isnan(energy_j).all()]
+    total_j = np.sum(known, axis=0) if known else np.full(size, np.nan)
+    frame = pd.DataFrame(
+        {
+            "subphase": SUB_PHASES,
+            "count": count,
+            "duration_s": duration_ns / NS_PER_S,
+            "energy_j": total_j,
+            **{f"{kind}_j": by_kind[kind] for kind in KINDS},
+            "boundary": "host",
+        }
+    )
+    return frame[count > 0].reset_index(drop=True)
 
 
 def launch_numbers(parts: tuple[Part, ...]) -> dict[int, int]:

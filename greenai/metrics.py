@@ -80,7 +80,6 @@ SUB_PHASE_COLUMNS = (
     "cpu_j",
     "dram_j",
     "other_j",
-    "energy_share",
     "boundary",
 )
 """Columns of subphases.csv, in this order."""

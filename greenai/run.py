@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,23 @@ import pandas as pd
 from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
-from greenai.analysis.series import power_curve
 from greenai.errors import RecordError
-from greenai.merging import launch_numbers, parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
-from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.merging import (
+    curves_of,
+    launch_numbers,
+    parts_of,
+    phases_of,
+    start_utc_ns,
+    steps_of,
+    subphases_of,
+)
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import (
     about_devices,
     about_early_ends,
+    about_missing_ranks,
     devices_missing,
     length_ns,
     seconds_of,
@@ -30,31 +37,8 @@ from greenai.shortfalls import (
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
-    from greenai.merging import Part
+    from greenai.merging import Part, PowerCurve
     from greenai.record.types import Record
-    from greenai.units import Floats
-
-
-RANKS_NAMED = 10
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PowerCurve:
-    """Mean power of one device over the run.
-
-    Attributes:
-        device: Short name of the device.
-        kind: Component that it is booked under.
-        trust: ``measured``, ``modelled`` or ``assumed``.
-        t_s: Seconds since the run's start. Shape (n,).
-        power_w: Watts; NaN inside gaps. Shape (n,).
-    """
-
-    device: str
-    kind: str
-    trust: str
-    t_s: Floats
-    power_w: Floats
 
 
 class Run:
@@ -153,6 +137,14 @@ class Run:
         """One row a phase, columns as in phases.csv; the energies add up to the run's."""
         return self._phases.copy()
 
+    def subphases(self) -> pd.DataFrame:
+        """One row a part of steps that was marked (forward, backward, optimizer), or none.
+
+        The energies are contained in ``train_step`` of ``phases()``. Boundaries are the host's:
+        on a GPU, whose work is queued, they say when work was handed over, not when it was done.
+        """
+        return subphases_of(self.parts)[list(SUB_PHASE_COLUMNS)]
+
     def energy(self) -> float:
         """IT energy of all devices and attempts, in joules; NaN where nothing was metered."""
         return float(self._phases["energy_j"].sum(min_count=1))
@@ -228,15 +220,7 @@ class Run:
 
     def power(self, points: int = 2000) -> list[PowerCurve]:
         """Mean power of each device over the run, at most ``points`` each."""
-        start_ns = start_utc_ns(self.parts) or 0
-        curves = []
-        for part in self.parts:
-            for one in part.energies.channels:
-                t_ns, power_w = power_curve(one.series, points)
-                t_s = (to_utc_ns(part.attempt.anchors, t_ns) - start_ns) / NS_PER_S
-                channel = one.channel
-                curves.append(PowerCurve(channel.device, channel.kind, channel.trust, t_s, power_w))
-        return curves
+        return curves_of(self.parts, points)
 
     def summary(self) -> dict[str, Any]:
         """Content of summary.json: plain values, None where unknown."""
@@ -331,11 +315,7 @@ class Run:
         said: list[str] = list(self.record.problems)
         present, expected = self._ranks()
         if present < expected:
-            ranks = {part.attempt.rank for part in self.parts}
-            missing = [rank for rank in range(expected) if rank not in ranks]
-            more = " …" if len(missing) > RANKS_NAMED else ""
-            names = ", ".join(map(str, missing[:RANKS_NAMED]))
-            said.append(f"{present} of {expected} ranks are here; missing: {names}{more}.")
+            said.append(about_missing_ranks({part.attempt.rank for part in self.parts}, expected))
         for part in self.parts:
             said.extend(part.attempt.problems)
             said.extend(part.energies.timeline.problems)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from greenai.record.types import Attempt
 
 RANKS_MAX = 1_000_000
+RANKS_NAMED = 10
 
 
 def length_ns(part: Part) -> float:
@@ -56,6 +57,14 @@ def whole_number(value: Any) -> int:
 def seconds_of(value: Any) -> float:
     """Seconds of a manifest from elsewhere; 0 where it is no such number."""
     return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0.0
+
+
+def about_missing_ranks(ranks: set[int], expected: int) -> str:
+    """Name the ranks that are not there."""
+    missing = [rank for rank in range(expected) if rank not in ranks]
+    more = " …" if len(missing) > RANKS_NAMED else ""
+    names = ", ".join(map(str, missing[:RANKS_NAMED]))
+    return f"{len(ranks)} of {expected} ranks are here; missing: {names}{more}."
 
 
 def about_early_ends(parts: tuple[Part, ...]) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from greenai.analysis.compare import RunFigures, compare
 from greenai.analysis.footprint import Footprint, footprint
-from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import Anchor, Attempt, Marks, Record
 from greenai.sensors.base import Channel
 
@@ -49,6 +49,9 @@ class FakeRun:
 
     def steps(self) -> pd.DataFrame:
         return self.frame.copy()
+
+    def subphases(self) -> pd.DataFrame:
+        return pd.DataFrame({name: [] for name in SUB_PHASE_COLUMNS})
 
     def phases(self) -> pd.DataFrame:
         return pd.DataFrame(self.phase_rows, columns=list(PHASE_COLUMNS))
