@@ -90,7 +90,7 @@ def subphases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
     size = len(SUB_PHASES)
     count, duration_ns = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
     by_kind = {kind: np.full(size, np.nan) for kind in KINDS}
-    firsts = {}
+    firsts: dict[int, Part] = {}
     for part in parts:
         found = subphases(part.attempt.marks, part.energies)
         if firsts.setdefault(part.attempt.attempt, part) is part:

@@ -170,7 +170,8 @@ def _shifted(host_ns: Ns, end_ns: Ns, on_gpu: Bools) -> Ns:
         return host_ns
     late_ns = (end_ns - host_ns)[known].astype(np.float64)
     at = (host_ns - host_ns[0]).astype(np.float64)
-    return host_ns + np.rint(np.interp(at, at[known], late_ns, left=0.0)).astype(np.int64)
+    between_ns = np.rint(np.interp(at, at[known], late_ns, left=0.0))
+    return np.asarray(host_ns + between_ns.astype(np.int64), dtype=np.int64)
 
 
 def _border_ns(marks: Marks, t_ns: Ns, ends: Positions) -> Ns:
