@@ -187,7 +187,10 @@ def _problems(on_gpu: Bools, slack_ns: Floats) -> tuple[str, ...]:
     said = []
     placed = (slack_ns >= 0) & (slack_ns <= SLACK_MAX_NS)
     for steps, why in (
-        (np.isnan(slack_ns), "were captured in a graph or had not been passed by the GPU in time"),
+        (
+            np.isnan(slack_ns),
+            "came before the GPU was used, in a graph's capture, or were not passed by it in time",
+        ),
         (slack_ns > SLACK_MAX_NS, f"are known to ± {SLACK_MAX_NS / 1e6:.0f} ms at best"),
         (slack_ns < 0, "are where the clocks of GPU and host contradict each other"),
         (placed & ~on_gpu, "came out of order on the GPU"),

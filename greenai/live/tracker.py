@@ -82,8 +82,8 @@ class Tracker:
         resume_run_id: Identity of the run that goes on.
         evidence: Why an existing run may be joined, besides a launcher's restart; None takes a
             restored checkpoint where ``resume_run_id`` is given.
-        find_hook: Gives what knows the GPU; None as long as there is none. Asked at the first
-            step, and once a second until it has one.
+        find_hook: Gives what knows the GPU; None as long as there is none. Asked when training
+            starts, at the first step, and once a second until there is one.
 
     Example:
         >>> import tempfile, greenai
@@ -185,6 +185,8 @@ class Tracker:
         if self._in_setup:
             self._in_setup = False
             self.end("setup")
+        if self._hook is None and self._find_hook is not None:
+            self._hook = self._find_hook()
         if self._writer is not None:
             self._writer.mark(NOTE, _TRAIN_START, 0, 0.0)
 
