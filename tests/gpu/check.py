@@ -94,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     card = cards.CudaCard()
     meter = cards.NvmlMeter(card.uuid or None)
-    bench = loops.Bench(card, meter, seconds=asked.seconds)
+    bench = loops.Bench(
+        card, meter, seconds=asked.seconds, devices=[card.uuid] if card.uuid else None
+    )
     about = {
         "greenai": greenai.__version__,
         "device": meter.name,

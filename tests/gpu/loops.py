@@ -89,6 +89,7 @@ class Bench:
         clock_ns: The time.
         sleep_s: Lets it pass.
         seconds: How long each loop of a probe takes; the probes that need more say so.
+        devices: UUID of the card, where the package is to meter it and no other.
     """
 
     card: Card
@@ -96,6 +97,7 @@ class Bench:
     clock_ns: Callable[[], int] = time.monotonic_ns
     sleep_s: Callable[[float], None] = time.sleep
     seconds: float = 5.0
+    devices: list[str] | None = None
 
     def calls(self) -> dict[str, Callable[[], float]]:
         return {

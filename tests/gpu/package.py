@@ -99,6 +99,11 @@ def launching_us(bench: Bench, card: TwoCard, seconds: float) -> float:
     return (bench.clock_ns() - start_ns) / 1e3 / launches
 
 
+def metering(bench: Bench, folder: Path) -> Any:
+    """A tracker that meters the card and nothing else."""
+    return greenai.track(folder, sensors=["nvml"], devices=bench.devices)
+
+
 def overhead(
     bench: Bench, card: TwoCard, folder: Path, *, pairs: int = 10, block_s: float = 10.0
 ) -> list[Result]:
@@ -113,7 +118,7 @@ def overhead(
         for pair in range(pairs):
             for on in (True, False) if pair % 2 else (False, True):
                 if on:
-                    with greenai.track(folder / f"{kind}-{pair}", sensors=["nvml"]) as tracker:
+                    with metering(bench, folder / f"{kind}-{pair}") as tracker:
                         metered.append(step_us(bench, work, block_s, tracker.step))
                 else:
                     bare.append(step_us(bench, work, block_s, lambda: None))
@@ -141,7 +146,7 @@ def step_us(
 def boundaries(bench: Bench, folder: Path, steps: int = 400) -> list[Result]:
     """Ends of steps as the package dates them, against the moment a wait for them ended."""
     waited_ns: dict[int, int] = {}
-    with greenai.track(folder / "boundaries", sensors=["nvml"]) as tracker:
+    with metering(bench, folder / "boundaries") as tracker:
         for step in range(steps):
             bench.card.heavy(bench.units_in(4 * STEP_S))
             tracker.step()
@@ -167,7 +172,7 @@ def ends_ns(run: greenai.Run) -> dict[int, float]:
     frame, anchor = run.steps(), run.record.attempts[0].anchors[0]
     first = frame.iloc[0]
     zero_utc_ns = first["start_utc"].value - first["start_s"] * 1e9
-    zero_ns = zero_utc_ns - anchor.utc_ns + anchor.t_ns
+    zero_ns = zero_utc_ns - anchor.utc_ns + anchor.monotonic_ns
     return {
         int(step): zero_ns + end_s * 1e9
         for step, end_s in zip(frame["step"], frame["end_s"], strict=True)
@@ -219,7 +224,7 @@ def classes(
 
 def metered_steps(bench: Bench, folder: Path, work: list[Callable[[], None]], steps: int) -> Any:
     """Steps that are waited for, so that the host's marks are true; their table."""
-    with greenai.track(folder, sensors=["nvml"]) as tracker:
+    with metering(bench, folder) as tracker:
         bench.sleep_s(START_S)
         for step in range(steps):
             work[step % len(work)]()
