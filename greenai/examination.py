@@ -84,6 +84,8 @@ def poll(
         >>> len(poll(Still(), seconds=0))
         1
     """
+    read = getattr(sensor, "read_all", sensor.read)  # see Examinable
+    paced = read == sensor.read
     dither = random.Random()  # noqa: S311 - moves wakes about, guards nothing
     period_ns = max(FASTEST_NS, sensor.period_ns // PARTS)
     polls: list[Poll] = []
@@ -91,14 +93,14 @@ def poll(
     end_ns = due_ns + int(seconds * NS_PER_S)
     while True:
         t0_ns = clock_ns()
-        readings = sensor.read()
+        readings = read()
         t1_ns = clock_ns()
         polls.append(Poll(t0_ns, t1_ns, readings))
         if t1_ns >= end_ns:
             return polls
         due_ns += int(period_ns * (1 + dither.uniform(-DITHER, DITHER)))
         due_ns = max(due_ns, t1_ns + (t1_ns - t0_ns))
-        own_ns = int(getattr(sensor, "due_ns", due_ns))  # see SelfPaced
+        own_ns = int(getattr(sensor, "due_ns", due_ns)) if paced else due_ns  # see SelfPaced
         next_ns = min(due_ns, max(own_ns, t1_ns + NEXT_NS), end_ns)
         sleep_s(max(0, next_ns - clock_ns()) / NS_PER_S)
 

@@ -190,6 +190,17 @@ def test_a_sensor_that_paces_itself_is_read_when_it_is_due() -> None:
     assert max(late_ns[1:]) < MS
 
 
+def test_a_sensor_that_reads_power_seldom_is_asked_for_all() -> None:
+    class Seldom(VirtualBoard):
+        def read(self) -> list[Reading]:
+            raise AssertionError("reads power seldom")
+
+        def read_all(self) -> list[Reading]:
+            return super().read()
+
+    assert check_of(Seldom(VirtualClock(), constant_w(75))).verdict == "agree"
+
+
 def test_a_mark_is_timed_here() -> None:
     cost = mark_cost()
     assert 0 < cost.mark_us < cost.step_us < 1000

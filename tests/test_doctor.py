@@ -257,6 +257,7 @@ def test_gpus_are_examined_as_they_are(fake_nvml: FakeNvml, refresh_ms: int) -> 
         assert row["power_w"] == pytest.approx(watts, rel=0.01)
         assert row["refresh_ms"] == pytest.approx(refresh_ms, abs=4)
         assert row["refresh_resolved"]
+        assert row["counter_against_power"] == "agree"
         assert row["power_limit_w"] == 700
         assert row["at_rest"] is (row["busy_ratio"] < 0.1)
 

@@ -74,19 +74,24 @@ class CudaCard:
     """The current CUDA device; a unit of heavy work is one product of two 4096 x 4096 matrices.
 
     The matrices hold normal numbers: the power of a product depends on its values.
+
+    Args:
+        device: Where the matrices lie.
+        cuda: ``torch.cuda``, or what stands in for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cuda", cuda: Any = None) -> None:
         import torch  # noqa: PLC0415 - loads for seconds
 
         self._torch = torch
-        half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        generator = torch.Generator(device="cuda").manual_seed(1)
+        self._cuda = cuda or torch.cuda
+        half = torch.bfloat16 if self._cuda.is_bf16_supported() else torch.float16
+        generator = torch.Generator(device=device).manual_seed(1)
         self._matrix, self._out, self._small, self._small_out = (
-            torch.randn(size, size, device="cuda", dtype=half, generator=generator) / size**0.5
+            torch.randn(size, size, device=device, dtype=half, generator=generator) / size**0.25
             for size in (SIZE, SIZE, SMALL, SMALL)
         )
-        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        properties = self._cuda.get_device_properties(self._cuda.current_device())
         uuid = str(getattr(properties, "uuid", ""))
         self.uuid = uuid if uuid.startswith("GPU-") or not uuid else f"GPU-{uuid}"
         self.about = {"torch": torch.__version__, "cuda": torch.version.cuda}
@@ -104,7 +109,7 @@ class CudaCard:
             self._torch.mm(self._small, self._small, out=self._small_out)
 
     def event(self) -> Any:
-        event = self._torch.cuda.Event(enable_timing=True)
+        event = self._cuda.Event(enable_timing=True)
         event.record()
         return event
 
@@ -115,13 +120,13 @@ class CudaCard:
         return float(first.elapsed_time(last))
 
     def synchronize(self) -> None:
-        self._torch.cuda.synchronize()
+        self._cuda.synchronize()
 
     def stream(self) -> Any:
-        return self._torch.cuda.current_stream()
+        return self._cuda.current_stream()
 
     def capturing(self) -> bool:
-        return bool(self._torch.cuda.is_current_stream_capturing())
+        return bool(self._cuda.is_current_stream_capturing())
 
     def _seconds_of(self, work: Callable[[int], None], units: int) -> float:
         """Time of a unit, by the host's clock over many, after as many to warm up."""
