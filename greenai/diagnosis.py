@@ -28,6 +28,8 @@ DIFFER_PERCENT = 5.0
 NOISE_NS = 50 * NS_PER_MS
 """Power between changes is taken over at least this long, or the dating of the changes is all
 that one sees."""
+WIDE = 1.5
+"""A bracket this many times as wide as usual dates a change badly."""
 FLAT_VARIANCE = 1 / 12
 """Variance of a moment that may lie anywhere in a bracket one unit wide."""
 NS_PER_US = 1_000
@@ -63,6 +65,11 @@ class Change(NamedTuple):
         """Middle of the bracket."""
         return (self.low_ns + self.high_ns) / 2
 
+    @property
+    def width_ns(self) -> int:
+        """Width of the bracket."""
+        return self.high_ns - self.low_ns
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vitals:
@@ -80,6 +87,8 @@ class Vitals:
         refresh_ms: Median time between new values.
         refresh_p5_ms: 5th percentile of it.
         refresh_p95_ms: 95th percentile of it.
+        refresh_dating_ms: Median half width of the brackets in which new values appeared; a
+            spread of the refresh that is no wider says nothing of the device.
         power_w: Mean power over the examination.
         noise_w: Standard deviation of power between changes at least 50 ms apart.
         noise_dating_w: What of that the dating of the changes explains by itself.
@@ -95,6 +104,7 @@ class Vitals:
     refresh_ms: float = math.nan
     refresh_p5_ms: float = math.nan
     refresh_p95_ms: float = math.nan
+    refresh_dating_ms: float = math.nan
     power_w: float = math.nan
     noise_w: float = math.nan
     noise_dating_w: float = math.nan
@@ -187,7 +197,7 @@ def vitals(polls: Sequence[Poll], position: int, channel: Channel) -> Vitals:
         latency_p95_us=_p5_p95(latencies_us)[1],
         refresh_changes=len(found),
         refresh_resolved=bool(found) and 2 * len(found) < len(seen),
-        power_w=_counted_w(found) if counter else _mean_w(seen),
+        power_w=_counted_w(well_dated(found)) if counter else _mean_w(seen),
     )
     if channel.trust != "measured":  # a model has no refresh, and what it scatters is no noise
         return facts
@@ -196,12 +206,16 @@ def vitals(polls: Sequence[Poll], position: int, channel: Channel) -> Vitals:
         for before, after in itertools.pairwise(found)
     ]
     low_ms, high_ms = _p5_p95(gaps_ms)
-    noise_w, dating_w = _noise(found, counter=counter)
+    dated = well_dated(found)
+    noise_w, dating_w = _noise(dated if counter else found, counter=counter)
     return dataclasses.replace(
         facts,
         refresh_ms=median(gaps_ms) if len(found) >= ENOUGH else math.nan,
         refresh_p5_ms=low_ms,
         refresh_p95_ms=high_ms,
+        refresh_dating_ms=median(one.width_ns for one in found) / 2 / NS_PER_MS
+        if found
+        else math.nan,
         noise_w=noise_w,
         noise_dating_w=dating_w,
     )
@@ -225,6 +239,12 @@ def changes(seen: Sequence[Seen], oldest_ns: int) -> list[Change]:
     ]
 
 
+def well_dated(found: Sequence[Change]) -> list[Change]:
+    """Changes in brackets of the usual width: a late wake dates one badly, and no joule is lost."""
+    usual_ns = median(one.width_ns for one in found) if found else 0
+    return [one for one in found if one.width_ns <= WIDE * usual_ns]
+
+
 def cross_check(counter: Sequence[Change], power: Sequence[Seen]) -> CrossCheck:
     """Compare the joules of a counter with the integral of power.
 
@@ -243,9 +263,10 @@ def cross_check(counter: Sequence[Change], power: Sequence[Seen]) -> CrossCheck:
         >>> cross_check([], []).verdict
         'too short to tell'
     """
-    if len(counter) < ENOUGH_TO_CHECK:
+    dated = well_dated(counter)
+    if len(dated) < ENOUGH_TO_CHECK:
         return CrossCheck(math.nan, math.nan, "too short to tell")
-    first, last = counter[0], counter[-1]
+    first, last = dated[0], dated[-1]
     covered = [one for one in power if first.moment_ns <= one.t1_ns <= last.moment_ns]
     span_s = (last.moment_ns - first.moment_ns) / NS_PER_S
     mean_w = _mean_w(covered)
@@ -308,8 +329,7 @@ def _noise(found: Sequence[Change], *, counter: bool) -> tuple[float, float]:
 
 def _dating_ns(first: Change, last: Change) -> float:
     """Standard deviation of the time between two changes, anywhere in their brackets."""
-    widths_ns = [one.high_ns - one.low_ns for one in (first, last)]
-    return math.hypot(*widths_ns) * math.sqrt(FLAT_VARIANCE)
+    return math.hypot(first.width_ns, last.width_ns) * math.sqrt(FLAT_VARIANCE)
 
 
 def _p5_p95(values: Sequence[float]) -> tuple[float, float]:

@@ -161,9 +161,10 @@ def to_json(found: Diagnosis) -> dict[str, Any]:
     ``trust``, ``scope``, ``beside`` (true: not summed); as measured ``reads``, ``failed_reads``,
     ``latency_p50_us``, ``latency_p95_us``, ``refresh_changes``, ``refresh_resolved`` (false: not
     slower than ``refresh_ms``), ``refresh_ms`` (median), ``refresh_p5_ms``, ``refresh_p95_ms``,
-    ``power_w``, ``noise_w``, ``noise_dating_w``, ``busy_ratio``, ``at_rest``, ``idle_power_w``
-    (``power_w`` of a device at rest), ``counter_against_power`` (agree, differ, too short to
-    tell), ``counter_minus_power_percent``, ``counter_minus_power_uncertainty_percent`` (95 %);
+    ``refresh_dating_ms`` (half a bracket), ``power_w``, ``noise_w``, ``noise_dating_w``,
+    ``busy_ratio``, ``at_rest``, ``idle_power_w`` (``power_w`` of a device at rest),
+    ``counter_against_power`` (agree, differ, too short to tell), ``counter_minus_power_percent``,
+    ``counter_minus_power_uncertainty_percent`` (95 %);
     and what informs: ``power_limit_w``, ``temperature_c``, ``memory_used_bytes``, ``clock_hz``.
 
     Example:

@@ -103,7 +103,8 @@ def _timing(row: Row) -> str:
     if math.isfinite(found.refresh_ms) and found.refresh_resolved:
         said.append(
             f"changes every {found.refresh_ms:.1f} ms ({found.refresh_p5_ms:.1f} to "
-            f"{found.refresh_p95_ms:.1f}, n = {found.refresh_changes})"
+            f"{found.refresh_p95_ms:.1f}, each dated to ±{found.refresh_dating_ms:.1f} ms, "
+            f"n = {found.refresh_changes})"
         )
     elif math.isfinite(found.refresh_ms):
         said.append(f"changes at every read, every {found.refresh_ms:.1f} ms or faster")

@@ -56,6 +56,20 @@ def test_power_is_right_within_one_percent(refresh_ms: int, watts: float) -> Non
     assert vitals_of(board, position=1).power_w == pytest.approx(watts, rel=0.01)
 
 
+def test_a_machine_that_stalls_spoils_neither_power_nor_check() -> None:
+    board = VirtualBoard(VirtualClock(), constant_w(75))
+    real, stalls = board.clock.sleep_s, iter([0.0, 0.4, *[0.0] * 100, 0.3])
+
+    def sleep_s(seconds: float) -> None:
+        real(seconds + next(stalls, 0.0))
+
+    polls = poll(board, SECONDS, board.clock.clock_ns, sleep_s)
+    assert vitals(polls, 0, board.counter).power_w == pytest.approx(75, rel=0.005)
+    counter = changes(seen_of(polls, 0, board.counter), board.counter.refresh_ns)
+    check = cross_check(counter, seen_of(polls, 1, board.channels[1]))
+    assert check.percent == pytest.approx(0, abs=0.5)
+
+
 def test_the_latency_is_that_of_the_channels_own_read() -> None:
     board = VirtualBoard(VirtualClock(), constant_w(75), latency_us=130)
     found = vitals_of(board)

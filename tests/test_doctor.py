@@ -49,6 +49,7 @@ def all_kinds() -> Diagnosis:
         100.0,
         97.5,
         102.25,
+        2.5,
         75.25,
         1.5,
         1.25,
@@ -62,7 +63,7 @@ def all_kinds() -> Diagnosis:
     }
     failing = Vitals(400, 100, "NVML: GPU is lost", 12.0, 30.0, 4, True, power_w=400.0)
     cpu = a_channel(kind="cpu", device="cpu-package-0", device_key="host/package-0", method="rapl")
-    fast = Vitals(590, 0, "", 6.0, 9.0, 580, False, 5.1, 5.0, 5.6, 80.5, 2.25, 0.5)
+    fast = Vitals(590, 0, "", 6.0, 9.0, 580, False, 5.1, 5.0, 5.6, 0.5, 80.5, 2.25, 0.5)
     model = a_channel(
         kind="dram", quantity="power_w", device="dram-0", device_key="h/d", trust="modelled",
         method="ram_model",
