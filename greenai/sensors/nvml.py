@@ -96,6 +96,15 @@ class NvmlSensor:
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
 
+    def read_all(self) -> list[Reading]:
+        """Read energy and power of every GPU, due or not, and what else is due."""
+        now_ns = monotonic_ns()
+        return [
+            line.read(position)
+            for position, line in enumerate(self._lines)
+            if line.channel.quantity in {"energy_j", "power_w"} or line.due_ns <= now_ns
+        ]
+
 
 def open_nvml(
     devices: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
