@@ -96,7 +96,6 @@ def openers(
     """
     names = list(dict.fromkeys(NAMES if wanted is None else wanted))
     check_names(names)
-    powercap = f"{sys_root}/class/powercap"
 
     def open_nvml() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import nvml  # noqa: PLC0415 - only what is wanted is loaded
@@ -106,12 +105,12 @@ def openers(
     def open_rapl() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import rapl  # noqa: PLC0415 - only what is wanted is loaded
 
-        return rapl.open_rapl(powercap, proc)
+        return rapl.open_rapl(sys_root, proc)
 
     def open_codecarbon() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import codecarbon  # noqa: PLC0415 - only what is wanted is loaded
 
-        return codecarbon.open_codecarbon(powercap, proc, counters_wanted="rapl" in names)
+        return codecarbon.open_codecarbon(sys_root, proc, counters_wanted="rapl" in names)
 
     known = {"nvml": open_nvml, "rapl": open_rapl, "codecarbon": open_codecarbon}
     chosen: dict[str, Opener] = {name: known[name] for name in names if name in known}
