@@ -37,7 +37,7 @@ def main(descriptor: int) -> None:
     config = region.config()
     sampler = Sampler(
         region,
-        sensors.openers(config["sensors"], config["devices"]),
+        sensors.openers(config["sensors"], config["devices"], pid=config["parent_pid"]),
         config["manifest"],
         parent_descriptor=_descriptor_of(config["parent_pid"]),
         parent_pid=config["parent_pid"],
