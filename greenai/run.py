@@ -14,6 +14,7 @@ from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
 from greenai.analysis.series import power_curve
+from greenai.crosscheck import codecarbon_check
 from greenai.errors import RecordError
 from greenai.merging import (
     duration_s,
@@ -298,6 +299,7 @@ class Run:
             "warmup_s": self._warmup_s(),
             "job_cpu_share": job.share,
             "job_cpu_j": job.energy_j,
+            "codecarbon_check": codecarbon_check(self.parts),
             "notices": list(self.notices),
         }
         return {name: _json(value) for name, value in plain.items()}

@@ -128,7 +128,7 @@ class ShareSensor:
     period_ns = PERIOD_NS
 
     def __init__(self, job: JobTime, host: str, proc: str = "/proc") -> None:
-        self.channels = (_channel(job.method, host),)
+        self.channels: tuple[Channel, ...] = (_channel(job.method, host),)
         self._job = job
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
         self._descriptor = os.open(f"{proc}/stat", os.O_RDONLY | os.O_CLOEXEC)
