@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from greenai.merging import Part
 
 THEIRS = ("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh")
+TIME_MAX_NS = 2**62
 
 
 def codecarbon_check(parts: tuple[Part, ...]) -> dict[str, float] | None:
@@ -55,10 +56,12 @@ def _read(part: Part) -> dict[str, Any] | None:
         plain = read_json(part.attempt.folder / FILE)
     except RecordError:
         return None
-    numbers = [plain.get(name) for name in THEIRS]
-    times = [plain.get(name) for name in ("start_ns", "end_ns")]
-    if not all(type(one) in {int, float} and one >= 0 for one in numbers):
+    if not all(_is_number(plain.get(name)) for name in (*THEIRS, "start_ns", "end_ns")):
         return None
-    if not all(type(one) is int and 0 <= one < 2**63 for one in times) or times[0] > times[1]:
-        return None
-    return plain
+    times: list[Any] = [plain["start_ns"], plain["end_ns"]]
+    whole = all(type(time_ns) is int and time_ns < TIME_MAX_NS for time_ns in times)
+    return plain if whole and times[0] <= times[1] else None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in {int, float} and value >= 0
