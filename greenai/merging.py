@@ -54,14 +54,16 @@ def job_energy_of(parts: tuple[Part, ...]) -> JobEnergy:
     found = []
     for part in parts:
         edges_ns = part.energies.timeline.edges_ns
-        cpus = [one.series for one in part.energies.channels if one.channel.kind == "cpu"]
+        cpus = [one for one in part.energies.channels if one.channel.kind == "cpu"]
         shares = [
             readings
             for readings in part.attempt.readings
             if readings.channel.quantity == "job_share_ratio"
         ]
         if cpus and len(edges_ns):
-            found.append(job_energy(shares[:1], cpus, int(edges_ns[0]), int(edges_ns[-1])))
+            all_series, cpu_j = [one.series for one in cpus], sum(one.covered_j for one in cpus)
+            start_ns, end_ns = int(edges_ns[0]), int(edges_ns[-1])
+            found.append(job_energy(shares[:1], all_series, start_ns, end_ns, cpu_j))
     return together(found)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from greenai.analysis.series import SILENCE_NS, bridged_energy, covered_energy
+from greenai.analysis.series import SILENCE_NS, covered_energy
 from greenai.record.types import FIRST
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ class JobEnergy:
 
 
 def job_energy(
-    shares: Sequence[ChannelReadings], cpus: Sequence[Series], start_ns: int, end_ns: int
+    shares: Sequence[ChannelReadings],
+    cpus: Sequence[Series],
+    start_ns: int,
+    end_ns: int,
+    cpu_j: float,
 ) -> JobEnergy:
     """Integrate the job's share times the power of the CPUs of one host.
 
@@ -66,21 +70,19 @@ def job_energy(
         cpus: Cumulative energies of the host's CPUs, in joules.
         start_ns: Start of the run on the monotonic clock.
         end_ns: Its end.
+        cpu_j: Energy of the CPUs over the run, as its total has it, in joules.
 
     Returns:
         Joules; ``share`` and ``energy_j`` of the result are NaN where the share of more than a
         tenth of the energy is not known.
 
     Example:
-        >>> job_energy([], [], 0, 10**9)
-        JobEnergy(shared_j=0.0, known_j=0.0, cpu_j=0.0)
+        >>> job_energy([], [], 0, 10**9, 50.0)
+        JobEnergy(shared_j=0.0, known_j=0.0, cpu_j=50.0)
 
     Source: docs/method.md, "The job's share of a shared host".
     """
-    shared_j = known_j = cpu_j = 0.0
-    for one in cpus:
-        cpu_j += float(np.diff(covered_energy(one, np.array([start_ns, end_ns])))[0])
-        cpu_j += bridged_energy(one, start_ns, end_ns)
+    shared_j = known_j = 0.0
     for readings in shares:
         lo_ns, hi_ns = _spans(readings, start_ns, end_ns)
         ratio = np.nan_to_num(readings.value)
