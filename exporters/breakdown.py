@@ -23,6 +23,7 @@ METHODS = {
     "nvml_energy": "NVML energy counter",
     "nvml_power": "NVML power, integrated",
     "rapl": "RAPL energy counter",
+    "rapl_perf": "RAPL energy counter (perf event)",
     "cpu_load_model": "CPU load model (CodeCarbon)",
     "ram_model": "memory model (CodeCarbon)",
     "replay": "replayed record",

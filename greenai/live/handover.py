@@ -104,7 +104,7 @@ def sampler_thread(region: Region, error: OSError) -> threading.Thread:
     config["manifest"]["sampler"] = f"thread, because no process may be started: {error}"
     sampler = Sampler(
         region,
-        sensors.openers(config["sensors"], config["devices"]),
+        sensors.openers(config["sensors"], config["devices"], pid=config["parent_pid"]),
         config["manifest"],
         period_min_ns=THREAD_PERIOD_NS,
     )

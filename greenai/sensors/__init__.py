@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 from greenai.errors import SensorError
@@ -26,6 +27,8 @@ __all__ = [
 
 NAMES = ("nvml", "rapl", "codecarbon")
 """Interfaces that are tried where none are named."""
+SHARE = "share"
+"""The job's share of the host's CPU time: comes with what meters CPUs, where the job is known."""
 REPLAY = "replay:"
 """Prefix of a recorded run that is played again; the rest is the run folder."""
 
@@ -58,7 +61,7 @@ def check_names(names: Sequence[str]) -> None:
         >>> check_names(["nvml", "replay:runs/dense"])
     """
     for name in names:
-        if name in NAMES or (name.startswith(REPLAY) and name != REPLAY):
+        if name in (*NAMES, SHARE) or (name.startswith(REPLAY) and name != REPLAY):
             continue
         raise SensorError(
             f"Unknown sensor {name!r}.",
@@ -71,6 +74,7 @@ def openers(
     wanted: Sequence[str] | None = None,
     devices: Sequence[str] | None = None,
     *,
+    pid: int | None = None,
     proc: str = "/proc",
     sys_root: str = "/sys",
 ) -> dict[str, Opener]:
@@ -81,6 +85,7 @@ def openers(
     Args:
         wanted: Names of sensors; None tries all that measure. An empty list wants none.
         devices: UUIDs of the GPUs to meter; None takes the visible ones.
+        pid: The training process, whose share of the CPUs is then recorded too.
         proc: Root of the proc file system.
         sys_root: Root of the sys file system.
 
@@ -96,7 +101,8 @@ def openers(
     """
     names = list(dict.fromkeys(NAMES if wanted is None else wanted))
     check_names(names)
-    powercap = f"{sys_root}/class/powercap"
+    if pid is not None and SHARE not in names and {"rapl", "codecarbon"} & set(names):
+        names.append(SHARE)
 
     def open_nvml() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import nvml  # noqa: PLC0415 - only what is wanted is loaded
@@ -106,14 +112,24 @@ def openers(
     def open_rapl() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import rapl  # noqa: PLC0415 - only what is wanted is loaded
 
-        return rapl.open_rapl(powercap, proc)
+        return rapl.open_rapl(sys_root, proc)
 
     def open_codecarbon() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import codecarbon  # noqa: PLC0415 - only what is wanted is loaded
 
-        return codecarbon.open_codecarbon(powercap, proc, counters_wanted="rapl" in names)
+        return codecarbon.open_codecarbon(sys_root, proc, counters_wanted="rapl" in names)
 
-    known = {"nvml": open_nvml, "rapl": open_rapl, "codecarbon": open_codecarbon}
+    def open_share() -> tuple[list[Sensor], list[Refusal]]:
+        from greenai.sensors import share  # noqa: PLC0415 - only what is wanted is loaded
+
+        return share.open_share(os.getpid() if pid is None else pid, proc, sys_root)
+
+    known = {
+        "nvml": open_nvml,
+        "rapl": open_rapl,
+        "codecarbon": open_codecarbon,
+        SHARE: open_share,
+    }
     chosen: dict[str, Opener] = {name: known[name] for name in names if name in known}
     replays = [name.removeprefix(REPLAY) for name in names if name.startswith(REPLAY)]
     for number, folder in enumerate(replays, start=1):
