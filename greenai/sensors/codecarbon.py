@@ -107,7 +107,11 @@ class CodeCarbonSensor:
 
 
 def open_codecarbon(
-    root: str = ROOT, proc: str = "/proc", *, counters_wanted: bool = True
+    root: str = ROOT,
+    proc: str = "/proc",
+    *,
+    counters_wanted: bool = True,
+    covered: frozenset[Kind] = frozenset(),
 ) -> tuple[list[Sensor], list[Refusal]]:
     """Open models for CPU and RAM where no counter is readable; never a model beside a counter.
 
@@ -115,12 +119,15 @@ def open_codecarbon(
         root: Folder of the powercap zones, to see what has a counter.
         proc: Root of the proc file system.
         counters_wanted: Whether the counters are used too; if not, leaving them to no one is said.
+        covered: Kinds that another sensor of this machine contains.
 
     Returns:
         One sensor, or none; and what is refused.
     """
     counted = readable_kinds(root)
-    kinds: list[Kind] = [kind for kind in ("cpu", "dram") if kind not in counted]
+    kinds: list[Kind] = [kind for kind in ("cpu", "dram") if kind not in counted | covered]
+    if not kinds and covered:
+        return [], []
     if not kinds:
         reason = "RAPL counters are readable here: a model is not used in their place."
         refusals = [Refusal("codecarbon", reason, 'add "rapl" to the sensors')]
