@@ -13,6 +13,7 @@ import pandas as pd
 from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
+from greenai.analysis.node import node_energies
 from greenai.analysis.series import power_curve
 from greenai.errors import RecordError
 from greenai.merging import launch_numbers, parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
@@ -285,6 +286,7 @@ class Run:
             "intensity_place": emitted.place,
             "operational_co2e_g": emitted.operational_co2e_g,
             "warmup_s": self._warmup_s(),
+            "node_j": node_energies((p.attempt, p.energies.timeline.edges_ns) for p in self.parts),
             "notices": list(self.notices),
         }
         return {name: _json(value) for name, value in plain.items()}
