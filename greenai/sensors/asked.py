@@ -59,7 +59,7 @@ class AskingSensor:
         every_ns: int,
     ) -> None:
         self.name = name
-        self.channels = (channel,)
+        self.channels: tuple[Channel, ...] = (channel,)
         self._command = list(command)
         self._understood = understood
         self._every_ns = every_ns

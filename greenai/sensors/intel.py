@@ -41,13 +41,13 @@ class Card(NamedTuple):
     """One GPU with a counter.
 
     Attributes:
-        index: Its number in the kernel's list.
+        place: Its number in the kernel's list.
         address: Where it is plugged in: PCI bus address.
         folder: Its hwmon folder.
         counter: Number of its energy file: 1 the card, 2 its package.
     """
 
-    index: int
+    place: int
     address: str
     folder: Path
     counter: str
@@ -115,7 +115,7 @@ def _lines(card: Card, host: str) -> list[Line]:
         return Channel(
             quantity=quantity,
             kind="gpu",
-            device=f"intel-gpu{card.index}",
+            device=f"intel-gpu{card.place}",
             device_key=f"{host}/{card.address}",
             method=method,
             trust="measured",

@@ -53,7 +53,7 @@ class PduSensor:
     period_ns = PERIOD_NS
 
     def __init__(self, path: Path, columns: Columns, channel: Channel, offset: int) -> None:
-        self.channels = (channel,)
+        self.channels: tuple[Channel, ...] = (channel,)
         self._path = path
         self._columns = columns
         self._offset = offset
