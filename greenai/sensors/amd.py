@@ -176,13 +176,15 @@ def _watched(smi: Any, dies: Sequence[Die]) -> list[Watch]:
         if time.monotonic() >= end_s:
             break
         time.sleep(WATCH_POLL_S)
-    return [dataclasses.replace(watch, fault=watch.fault or _fault(watch)) for watch in watches]
+    return [dataclasses.replace(watch, fault=_fault(watch)) for watch in watches]
 
 
 def _fault(watch: Watch) -> str:
     """Why a counter is not believed; empty where it is."""
     seconds = (watch.last_ns - watch.first_ns) / NS_PER_S
-    if watch.first is None or watch.last <= watch.first:
+    if watch.first is None:
+        return watch.fault
+    if watch.last <= watch.first:
         return f"its energy counter stands still at {watch.last:.3f} J"
     counted_w = (watch.last - watch.first) / seconds if seconds > 0 else math.nan
     if watch.power_w > 0 and not watch.power_w / APART < counted_w < watch.power_w * APART:

@@ -66,7 +66,6 @@ def open_intel(
     Returns:
         One sensor for all GPUs, or none; and what is refused.
     """
-    host = host_id(proc)
     lines: list[Line] = []
     failures: list[tuple[Path, str]] = []
     for card in _cards(root):
@@ -78,7 +77,7 @@ def open_intel(
         except hwmon.FAILURES as error:
             failures.append((path, hwmon.why(error)))
             continue
-        lines += _lines(card, host)
+        lines += _lines(card, host_id(proc))
     refusals = [_refused(failures)] if failures else []
     if not lines and not failures:
         chosen = "" if devices is None else f" among {', '.join(devices) or 'none'}"

@@ -81,7 +81,6 @@ def open_acpi(root: str = ROOT, proc: str = "/proc") -> tuple[list[Sensor], list
     Returns:
         One sensor, or none; and what is refused.
     """
-    host = host_id(proc)
     lines: list[Line] = []
     refusals: list[Refusal] = []
     for path in _meters(root):
@@ -91,7 +90,8 @@ def open_acpi(root: str = ROOT, proc: str = "/proc") -> tuple[list[Sensor], list
             reason = f"The ACPI power meter is not readable: {path} ({hwmon.why(error)})."
             refusals.append(Refusal("acpi", reason, REMEDY))
             continue
-        lines.append(_line(path, f"node-acpi-{len(lines)}" if lines else "node-acpi", host))
+        device = f"node-acpi-{len(lines)}" if lines else "node-acpi"
+        lines.append(_line(path, device, host_id(proc)))
     if not lines and not refusals:
         refusals = [Refusal("acpi", "This machine has no ACPI power meter.")]
     return [LinesSensor("acpi", lines, PERIOD_NS)] if lines else [], refusals

@@ -186,6 +186,26 @@ def test_a_gpu_that_is_lost_before_the_start_leaves_the_others(open_dies: Open) 
     assert "NOT_INIT" in refusals[0].reason
 
 
+def test_one_failed_call_at_the_start_is_no_fault_of_the_counter(
+    open_dies: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die = FakeDie()
+    smi = fake_amdsmi([die])
+    real, calls = smi.amdsmi_get_energy_count, []
+
+    def busy_at_first(handle: object) -> dict[str, Any]:
+        calls.append(handle)
+        if len(calls) == 1:
+            raise smi.AmdSmiLibraryException(30, "AMDSMI_STATUS_BUSY - Device busy")
+        return dict(real(handle))
+
+    smi.amdsmi_get_energy_count = busy_at_first
+    monkeypatch.setitem(globals(), "fake_amdsmi", lambda _: smi)
+    sensors, refusals = open_dies(die)
+    assert refusals == []
+    assert sensors[0].channels[0].quantity == "energy_j"
+
+
 def test_facts_come_once_a_second_in_base_units(open_dies: Open) -> None:
     sensors, _ = open_dies(FakeDie(power_w=300.0))
     channels = sensors[0].channels
