@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from greenai.analysis.bounds import bounds_of_pieces, run_bounds
+from greenai.analysis.course import course
 from greenai.analysis.series import (
-    LOST,
     Series,
     bridged_energy,
-    covered_energy,
     covered_time_ns,
     is_covered,
     series_from,
@@ -27,7 +26,6 @@ from greenai.analysis.timeline import (
 from greenai.errors import OrderError
 from greenai.metrics import PHASES
 from greenai.record.types import STOP
-from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -47,8 +45,9 @@ def energy_between(series: Series, edges_ns: Ns) -> Floats:
     """Energy used in each of n consecutive spans.
 
     With E(t) the cumulative energy of the channel, span k used
-    ``E(edges[k + 1]) - E(edges[k])``. Between two change points power is
-    taken as constant.
+    ``E(edges[k + 1]) - E(edges[k])``. Between two change points power runs
+    smoothly, but breaks at a boundary with plateaus on both sides
+    (see ``course``).
 
     Args:
         series: Cumulative energy of one channel, in joules.
@@ -73,7 +72,7 @@ def energy_between(series: Series, edges_ns: Ns) -> Floats:
         >>> readings = ChannelReadings(meter, t_ns, t_ns, np.array([5.0, 105.0, 405.0]),
         ...                            np.array([1, 0, 0], dtype=np.uint8))
         >>> energy_between(series_from(readings), np.array([0, 5, 15, 25]) * 10**8).tolist()
-        [50.0, 200.0, nan]
+        [43.75, 187.5, nan]
 
     Source: Yang, Adamek, Armour, SC 2024, arXiv:2312.02741.
     """
@@ -86,82 +85,8 @@ def energy_between(series: Series, edges_ns: Ns) -> Floats:
             "A span of negative length has no energy.",
             "sort the boundaries",
         )
-    energy_j = np.diff(covered_energy(series, edges_ns))
+    energy_j = np.diff(course(series, edges_ns).energy_at(edges_ns))
     return np.where(is_covered(series, edges_ns[:-1], edges_ns[1:]), energy_j, np.nan)
-
-
-def bounds_between(
-    series: Series, start_ns: Ns, end_ns: Ns, power_max_w: float = math.nan
-) -> tuple[Floats, Floats]:
-    """Hard bounds on the energy of spans, under the premise 0 ≤ P ≤ ``power_max_w``.
-
-    Each knot's energy was reached somewhere in its bracket. So at a moment t, E(t) is at least
-    what every bracket that ended before t says, and at least what the next knot says less
-    what full power could have added since; and at most likewise. A span's bounds are the
-    differences of its ends' bounds, and never more than full power over its length.
-
-    Args:
-        series: Cumulative energy of one channel.
-        start_ns: Starts of the spans. Shape (n,).
-        end_ns: Their ends. Shape (n,).
-        power_max_w: Greatest power of the device; NaN where unknown, then only the counter
-            itself bounds.
-
-    Returns:
-        Lower and upper bounds in joules. Shape (n,) each. NaN where a span is not covered.
-
-    Source: the chord bound of piecewise integration; greenai's docs/method.md.
-    """
-    low_at_start, high_at_start = _bounds_at(series, start_ns, power_max_w)
-    low_at_end, high_at_end = _bounds_at(series, end_ns, power_max_w)
-    slack_j = np.zeros(len(start_ns))
-    if len(series.t_ns):
-        slack_j = np.interp(end_ns, series.t_ns, series.slack_j)
-        slack_j -= np.interp(start_ns, series.t_ns, series.slack_j)
-    low = np.maximum(0.0, low_at_end - high_at_start - slack_j)
-    high = high_at_end - low_at_start + slack_j
-    if math.isfinite(power_max_w):
-        high = np.minimum(high, power_max_w * (end_ns - start_ns) / NS_PER_S)
-    energy_j = covered_energy(series, end_ns) - covered_energy(series, start_ns)
-    known = is_covered(series, start_ns, end_ns)
-    # Above its stated limit a device breaks the premise; the estimate is then its own bound.
-    low, high = np.minimum(low, energy_j), np.maximum(high, energy_j)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
-
-
-def _bounds_at(series: Series, t_ns: Ns, power_max_w: float) -> tuple[Floats, Floats]:
-    """Bounds on E(t), in joules since the first knot."""
-    if len(series.t_ns) == 0:
-        return np.full(len(t_ns), np.nan), np.full(len(t_ns), np.nan)
-    energy_j, last = series.energy_j, len(series.t_ns) - 1
-    t_lo_ns = np.maximum.accumulate(series.t_lo_ns)
-    t_hi_ns = np.maximum.accumulate(series.t_hi_ns)
-    resets = np.concatenate(([0], np.cumsum(series.state == LOST)))
-    here = resets[np.clip(np.searchsorted(series.t_ns, t_ns, side="right") - 1, 0, last)]
-    ended = np.searchsorted(t_hi_ns, t_ns, side="right") - 1
-    begun = np.searchsorted(t_lo_ns, t_ns, side="left")
-    low = _at(energy_j, ended, resets, here, -np.inf)
-    high = _at(energy_j, begun, resets, here, np.inf)
-    if math.isfinite(power_max_w):
-        after, before = np.minimum(ended + 1, last), np.maximum(begun - 1, 0)
-        ahead_j = power_max_w * (t_hi_ns[after] - t_ns) / NS_PER_S
-        behind_j = power_max_w * (t_ns - t_lo_ns[before]) / NS_PER_S
-        low = np.maximum(low, _at(energy_j, ended + 1, resets, here, -np.inf) - ahead_j)
-        high = np.minimum(high, _at(energy_j, begun - 1, resets, here, np.inf) + behind_j)
-    return low, high
-
-
-def _at(
-    energy_j: Floats,
-    position: npt.NDArray[np.int64],
-    resets: npt.NDArray[np.int64],
-    here: npt.NDArray[np.int64],
-    absent: float,
-) -> Floats:
-    """Energy at knots, ``absent`` where there is no such knot or a reset lies between."""
-    inside = (position >= 0) & (position < len(energy_j))
-    at = np.clip(position, 0, len(energy_j) - 1)
-    return np.where(inside & (resets[at] == here), energy_j[at], absent)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -174,6 +99,8 @@ class ChannelEnergy:
         step_j: Energy of each step; NaN where it is not wholly known. Shape (n,).
         step_low_j: Lower bounds. Shape (n,).
         step_high_j: Upper bounds. Shape (n,).
+        beyond: Steps in which the counter says more than the greatest power allows, so that
+            their bounds rest on a premise that does not hold. Shape (n,).
         wait_j: Part of ``step_j`` spent waiting for data. Shape (n,).
         phase_j: Covered energy by phase outside of steps, in PHASES order. Shape (p,).
         covered_j: All energy known within the run, bridged gaps included.
@@ -187,6 +114,7 @@ class ChannelEnergy:
     step_j: Floats
     step_low_j: Floats
     step_high_j: Floats
+    beyond: npt.NDArray[np.bool_]
     wait_j: Floats
     phase_j: Floats
     covered_j: float
@@ -239,6 +167,13 @@ class Attribution:
         """Bounds on each step's energy over all channels. Shape (n,) each."""
         low = self._over_channels([channel.step_low_j for channel in self.channels])
         return low, self._over_channels([channel.step_high_j for channel in self.channels])
+
+    @property
+    def beyond(self) -> npt.NDArray[np.bool_]:
+        """Steps in which some device drew more than it may: their bounds are void. Shape (n,)."""
+        flagged = [channel.beyond for channel in self.channels]
+        none = np.zeros(len(self.timeline.steps.index), dtype=bool)
+        return np.asarray(np.logical_or.reduce([none, *flagged]), dtype=np.bool_)
 
     def phase_j(
         self, channel: ChannelEnergy, unknown: npt.NDArray[np.int64] | None = None
@@ -307,10 +242,13 @@ def _end_ns(attempt: Attempt, all_series: list[Series]) -> int:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Pieces:
-    """Stretches of time of one step each: its segments, with neighbours joined."""
+    """Stretches of time of one step each: its segments, with neighbours joined.
 
-    start_ns: Ns
-    end_ns: Ns
+    ``first`` and ``last`` are the positions of their ends among the edges of the timeline.
+    """
+
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
     step: npt.NDArray[np.int64]
 
 
@@ -322,15 +260,18 @@ def _pieces(cut: Timeline) -> _Pieces:
     first = np.flatnonzero(np.concatenate(([True], step[1:] != step[:-1])))
     last = np.append(first[1:], len(step))
     owned = step[first] >= 0
-    return _Pieces(cut.edges_ns[first[owned]], cut.edges_ns[last[owned]], step[first[owned]])
+    return _Pieces(first[owned], last[owned], step[first[owned]])
 
 
 def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy:
     count = len(cut.steps.index)
-    limit_w = series.channel.power_max_w
-    segment_j = np.diff(covered_energy(series, cut.edges_ns))
-    piece_low, piece_high = bounds_between(series, pieces.start_ns, pieces.end_ns, limit_w)
-    known = is_covered(series, pieces.start_ns, pieces.end_ns)
+    at_edge_j = course(series, cut.edges_ns[:-1]).energy_at(cut.edges_ns)
+    segment_j = np.diff(at_edge_j)
+    piece_j = at_edge_j[pieces.last] - at_edge_j[pieces.first]
+    piece_low, piece_high, piece_beyond = bounds_of_pieces(
+        series, cut.edges_ns, pieces.first, pieces.last, piece_j
+    )
+    known = is_covered(series, cut.edges_ns[pieces.first], cut.edges_ns[pieces.last])
     unknown = np.bincount(pieces.step[~known], minlength=count) > 0
     unknown |= cut.steps.broken
     owned = cut.step >= 0
@@ -343,13 +284,14 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
     start_ns, end_ns = (int(cut.edges_ns[0]), int(cut.edges_ns[-1])) if len(cut.step) else (0, 0)
     bridged_j = bridged_energy(series, start_ns, end_ns)
     covered_j = float(segment_j.sum()) + bridged_j
-    low_j, high_j = _run_bounds(series, start_ns, end_ns)
+    low_j, high_j = run_bounds(series, start_ns, end_ns)
     return ChannelEnergy(
         channel=series.channel,
         series=series,
         step_j=per_step(cut.step[owned], segment_j[owned]),
         step_low_j=per_step(pieces.step, np.nan_to_num(piece_low)),
-        step_high_j=per_step(pieces.step, np.nan_to_num(piece_high)),
+        step_high_j=per_step(pieces.step, np.nan_to_num(piece_high, posinf=np.inf)),
+        beyond=np.bincount(pieces.step[known & piece_beyond], minlength=count) > 0,
         wait_j=per_step(cut.step[waits], segment_j[waits]),
         phase_j=np.asarray(
             np.bincount(cut.phase[rest], weights=segment_j[rest], minlength=len(PHASES)), np.float64
@@ -362,18 +304,3 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
             np.float64,
         ),
     )
-
-
-def _run_bounds(series: Series, start_ns: int, end_ns: int) -> tuple[float, float]:
-    """Bounds on the known energy of the run: each stretch between resets has its own ends."""
-    if len(series.t_ns) == 0:
-        return 0.0, 0.0
-    lost = np.flatnonzero(series.state == LOST)
-    firsts = np.clip(series.t_ns[np.concatenate(([0], lost + 1))], start_ns, end_ns)
-    lasts = np.clip(series.t_ns[np.concatenate((lost, [len(series.t_ns) - 1]))], start_ns, end_ns)
-    low_f, high_f = _bounds_at(series, firsts, series.channel.power_max_w)
-    low_l, high_l = _bounds_at(series, lasts, series.channel.power_max_w)
-    real = lasts > firsts
-    slack_j = float(series.slack_j[-1])
-    low = float(np.maximum(0.0, low_l - high_f)[real].sum()) - slack_j
-    return max(0.0, low), float((high_l - low_f)[real].sum()) + slack_j

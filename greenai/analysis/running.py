@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from greenai.analysis.series import (
-    SILENCE_NS,
-    bridged_energy,
-    covered_energy,
-    is_covered,
-    series_from,
+from greenai.analysis.course import course
+from greenai.analysis.series import SILENCE_NS, bridged_energy, is_covered, series_from
+from greenai.analysis.timeline import (
+    DATA_WAIT,
+    OTHER,
+    SETUP,
+    TRAIN_STEP,
+    UNATTRIBUTED,
+    is_cutting,
+    timeline,
 )
-from greenai.analysis.timeline import DATA_WAIT, OTHER, SETUP, TRAIN_STEP, UNATTRIBUTED, timeline
 from greenai.metrics import PHASES
 from greenai.record.types import (
     FIXED_NAMES,
@@ -35,10 +39,18 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from greenai.analysis.course import Course
     from greenai.analysis.series import Series
     from greenai.analysis.timeline import Timeline
     from greenai.sensors.base import Channel
     from greenai.units import Floats
+
+AHEAD = 4
+"""Knots after a moment that shape the course of energy around it (see ``course``)."""
+AHEAD_NS = NS_PER_S
+"""A counter that changes seldom is not waited for any longer than this."""
+CONTEXT = 8
+"""Settled rows of a channel that are kept for the same reason."""
 
 ReadingRow = tuple[int, int, int, float, int]
 MarkRow = tuple[int, int, int, int, float]
@@ -107,6 +119,7 @@ class RunningAttribution:
         self._newest_ns: list[int] = []
         self._booked_ns: list[int] = []
         self._marks: list[MarkRow] = []
+        self._breaks_ns: list[int] = []
         self._names: tuple[str, ...] = FIXED_NAMES
         self._open: list[int] = []
         self._pending = _Pending(0)
@@ -149,6 +162,8 @@ class RunningAttribution:
         """Take new rows, in the order in which the record gets them."""
         self._names = names
         for mark in marks:
+            if is_cutting(mark[1], mark[2]) or not (self._marks or self._breaks_ns):
+                self._breaks_ns.append(mark[0])
             self._marks.append(mark)
             if mark[1] == STOP:
                 self._stop_ns = mark[0]
@@ -219,7 +234,7 @@ class RunningAttribution:
             if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] >= SILENCE_NS:
                 self.power_w[place] = math.nan  # a device that is silent has no latest power
         speaking = [
-            int(one.t_ns[-1])
+            _final_ns(one)
             for one in series
             if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] < SILENCE_NS
         ]
@@ -254,11 +269,13 @@ class RunningAttribution:
         unknown = np.zeros(count + 1, dtype=bool)
         train_j = np.zeros((len(series), count + 1))
         wait_j = np.zeros((len(series), count + 1))
+        breaks_ns = np.maximum.accumulate(np.array(self._breaks_ns, dtype=np.int64))
         for place, one in enumerate(series):
-            segment_j = np.diff(covered_energy(one, edges_ns))
+            run = course(one, breaks_ns)
+            segment_j = np.diff(run.energy_at(edges_ns))
             phases = np.bincount(cut.phase[free], segment_j[free], minlength=len(PHASES))
             self.phase_j[place] += phases
-            self.phase_j[place, UNATTRIBUTED] += self._late_j(place, one, begin_ns, end_ns)
+            self.phase_j[place, UNATTRIBUTED] += self._late_j(place, one, run, begin_ns, end_ns)
             train_j[place] = np.bincount(cut.step[trains], segment_j[trains], minlength=count + 1)
             wait_j[place] = np.bincount(cut.step[waits], segment_j[waits], minlength=count + 1)
             hidden = owned & ~is_covered(one, edges_ns[:-1], edges_ns[1:]) & (lengths_ns > 0)
@@ -276,14 +293,14 @@ class RunningAttribution:
         self._pending.known = not unknown[count]
         return steps
 
-    def _late_j(self, place: int, one: Series, begin_ns: int, end_ns: int) -> float:
+    def _late_j(self, place: int, one: Series, run: Course, begin_ns: int, end_ns: int) -> float:
         """Energy of time that was settled while the device was silent, and of bridged gaps.
 
         A device that is back after a gap says for a time already settled what it used; where in
         that time is not asked any more.
         """
         booked_ns = min(self._booked_ns[place] or begin_ns, begin_ns)
-        late = np.diff(covered_energy(one, np.array([booked_ns, begin_ns])))[0]
+        late = np.diff(run.energy_at(np.array([booked_ns, begin_ns])))[0]
         bridged_j = bridged_energy(one, booked_ns, end_ns)
         if len(one.t_ns):
             self._booked_ns[place] = min(end_ns, int(one.t_ns[-1]))
@@ -349,10 +366,26 @@ class RunningAttribution:
             self._pending.known = False
 
     def _forget(self, settled_ns: int) -> None:
-        """Keep of each channel the last knot that is settled, and what came after it."""
+        """Keep of each channel the last settled knots, which shape the course of what follows."""
+        kept_ns = settled_ns
         for rows in self._rows:
             settled = sum(1 for row in rows if row[2] <= settled_ns)
-            del rows[: max(0, settled - 1)]
+            del rows[: max(0, settled - CONTEXT)]
+            kept_ns = min(kept_ns, rows[0][1]) if rows else kept_ns
+        del self._breaks_ns[: bisect.bisect_left(self._breaks_ns, kept_ns)]
+
+
+def _final_ns(one: Series) -> int:
+    """Up to when no later reading changes the course of a channel's energy.
+
+    A counter's course in one interval depends on the intervals around it; an integrated power
+    holds as it was read.
+    """
+    last_ns = int(one.t_ns[-1])
+    if one.channel.quantity != "energy_j":
+        return last_ns
+    final_ns = int(one.t_ns[-1 - AHEAD]) if len(one.t_ns) > AHEAD else int(one.t_ns[0])
+    return max(final_ns, last_ns - AHEAD_NS)
 
 
 def _starts_before_a_step(rows: list[MarkRow]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from greenai.analysis.knots import brackets, knot_times
 from greenai.record.types import CHANGE, FIRST
 from greenai.units import NS_PER_S
 
@@ -27,6 +28,8 @@ LOST = 2
 
 SILENCE_NS = 3 * NS_PER_S
 """A value is confirmed at least once a second; a longer silence means that nobody was reading."""
+LEAP = 2.0
+"""After a gap a counter is not this many times further than the greatest power would take it."""
 WRAP_POWER_W = 1_000.0
 """Premise for wraps where the device's greatest power is unknown: no package draws more."""
 
@@ -37,11 +40,13 @@ class Series:
 
     Attributes:
         channel: What was read.
-        t_ns: Knot times: the middle of each bracket, non-decreasing. Shape (n,).
+        t_ns: Knot times, non-decreasing (see ``knots.knot_times``). Shape (n,).
         t_lo_ns: Earliest moment at which the energy was reached. Shape (n,).
         t_hi_ns: Latest moment at which it was reached. Shape (n,).
         energy_j: Energy since the first knot, non-decreasing. Shape (n,).
-        slack_j: Cumulative uncertainty of ``energy_j`` itself; zero for a counter. Shape (n,).
+        slack_low_j: Cumulative energy that ``energy_j`` may count too much; zero for a counter.
+            Shape (n,).
+        slack_high_j: Cumulative energy that it may miss; zero for a counter. Shape (n,).
         state: COVERED, BRIDGED or LOST for each interval. Shape (n - 1,), (0,) without knots.
         spacing_ns: Typical time between changes: shorter spans are means over their surroundings.
     """
@@ -51,7 +56,8 @@ class Series:
     t_lo_ns: Ns
     t_hi_ns: Ns
     energy_j: Floats
-    slack_j: Floats
+    slack_low_j: Floats
+    slack_high_j: Floats
     state: npt.NDArray[np.uint8]
     spacing_ns: int
 
@@ -64,10 +70,9 @@ class Series:
 def series_from(readings: ChannelReadings) -> Series:
     """Make the cumulative energy of a channel of its change points.
 
-    A counter's knot lies in the middle of the bracket in which it changed. A first value after
-    a start or a gap may be as old as one refresh, so its bracket is widened by that. A power
-    holds from the read before to the read that saw it (``t_lo`` to ``t_hi``), and the value
-    before that until then.
+    A counter's knot lies in the bracket in which it changed. A first value after a start or a gap
+    may be as old as one refresh, so its bracket is widened by that. A power that is sampled is the
+    mean of the time before it, so each value holds since the value before it was last seen.
 
     Args:
         readings: Change points of one channel, in time order.
@@ -105,9 +110,8 @@ def series_from(readings: ChannelReadings) -> Series:
 
 def _from_counter(readings: ChannelReadings) -> Series:
     channel, value, kind = readings.channel, readings.value, readings.kind
-    t_lo_ns = readings.t_lo_ns - np.where(kind == FIRST, channel.refresh_ns, 0)
-    t_hi_ns = readings.t_hi_ns
-    t_ns = np.maximum.accumulate((t_lo_ns + t_hi_ns) // 2)
+    t_lo_ns, t_hi_ns = brackets(readings)
+    t_ns = knot_times(t_lo_ns, t_hi_ns, kind)
     added_j = np.diff(value)
     gap = (kind[1:] == FIRST) | (np.diff(t_hi_ns) > SILENCE_NS)
     state = np.where(gap, BRIDGED, COVERED).astype(np.uint8)
@@ -115,6 +119,9 @@ def _from_counter(readings: ChannelReadings) -> Series:
     reachable_j = np.diff(t_hi_ns) / NS_PER_S * limit_w
     if channel.wrap_j is None:
         state[added_j < 0] = LOST
+        if math.isfinite(channel.power_max_w):  # a counter that came back elsewhere was misread
+            aged_j = reachable_j + channel.refresh_ns / NS_PER_S * limit_w
+            state[gap & (added_j > LEAP * aged_j)] = LOST
     else:
         added_j = np.where(added_j < 0, added_j + channel.wrap_j, added_j)
         state[(reachable_j >= channel.wrap_j) | (added_j < 0)] = LOST
@@ -127,37 +134,46 @@ def _from_counter(readings: ChannelReadings) -> Series:
         t_lo_ns=t_lo_ns,
         t_hi_ns=t_hi_ns,
         energy_j=_cumulative(added_j, len(value)),
-        slack_j=np.zeros(len(value)),
+        slack_low_j=np.zeros(len(value)),
+        slack_high_j=np.zeros(len(value)),
         state=state,
         spacing_ns=int(np.median(spacings)) if len(spacings) else channel.refresh_ns,
     )
 
 
 def _from_power(readings: ChannelReadings) -> Series:
-    """Integrate: two knots a row, where its value begins to hold and where it was read."""
+    """Integrate: two knots a row, where its value was not yet seen and where it was."""
     channel, value = readings.channel, readings.value
     count = len(value)
     t_ns = np.empty(2 * count, dtype=np.int64)
     t_ns[0::2], t_ns[1::2] = readings.t_lo_ns, readings.t_hi_ns
     t_ns = np.maximum.accumulate(t_ns)
-    power_w = np.empty(max(0, 2 * count - 1))
-    power_w[0::2], power_w[1::2] = value, value[:-1]
     seconds = np.diff(t_ns) / NS_PER_S
+    power_w = np.empty(max(0, 2 * count - 1))
+    power_w[0::2] = value
     state = np.zeros(max(0, 2 * count - 1), dtype=np.uint8)
-    gap = (readings.kind[1:] == FIRST) | (np.diff(readings.t_hi_ns) > SILENCE_NS)
-    state[1::2] = np.where(gap, LOST, COVERED)
+    if count > 1:
+        within = (readings.kind[1:] == CHANGE) & (np.diff(t_ns)[1::2] <= channel.refresh_ns)
+        power_w[1::2] = np.where(within, value[1:], value[:-1])
+        gap = (readings.kind[1:] == FIRST) | (np.diff(readings.t_hi_ns) > SILENCE_NS)
+        state[1::2] = np.where(gap, LOST, COVERED)
     added_j = np.where(state == LOST, 0.0, power_w * seconds)
-    slack_j = np.zeros_like(added_j)
-    if not channel.method.endswith("_model"):
-        # A sampled power changed somewhere between two reads; a model's value is a mean of both.
-        slack_j[2::2] = np.abs(np.diff(value)) * seconds[2::2]
+    unsure_j = np.zeros_like(added_j)
+    if channel.trust == "measured" and count > 1:
+        # A sampled power changed at some moment between two values; a model's is a mean of both.
+        whole_s = seconds[2::2] + np.where(within, seconds[1::2], 0.0)
+        unsure_j[2::2] = np.abs(np.diff(value)) * whole_s
+    unseen = 1.0 - channel.seen_share
+    missed_j = np.where(state == LOST, 0.0, channel.power_max_w * seconds - added_j)
+    above_j = unseen * np.maximum(0.0, missed_j) if unseen else 0.0
     return Series(
         channel=channel,
         t_ns=t_ns,
         t_lo_ns=t_ns,
         t_hi_ns=t_ns,
         energy_j=_cumulative(added_j, 2 * count),
-        slack_j=_cumulative(slack_j, 2 * count),
+        slack_low_j=_cumulative(unsure_j + unseen * added_j, 2 * count),
+        slack_high_j=_cumulative(np.nan_to_num(unsure_j + above_j, nan=np.inf), 2 * count),
         state=state,
         spacing_ns=channel.refresh_ns,
     )

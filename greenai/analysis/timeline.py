@@ -30,6 +30,8 @@ _NAME_OF_THREAD = FIXED_NAMES.index("other_thread")
 _NAME_OF_START = FIXED_NAMES.index("train_start")
 _PHASE_OF_NAME = np.array([PHASE_ID.get(name, -1) for name in FIXED_NAMES])
 _UNMARKED = -1
+_CUTTING = (PHASE_BEGIN, PHASE_END, STEP_END)
+_CUTTING_NOTES = (_NAME_OF_DROP, _NAME_OF_START)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,8 +107,8 @@ def timeline(
         The partition and the steps. Without marks there are no segments.
     """
     t_ns = np.maximum.accumulate(marks.t_ns)
-    cutting = (marks.kind == PHASE_BEGIN) | (marks.kind == PHASE_END) | (marks.kind == STEP_END)
-    cutting |= (marks.kind == NOTE) & np.isin(marks.name, (_NAME_OF_DROP, _NAME_OF_START))
+    cutting = np.isin(marks.kind, _CUTTING)
+    cutting |= (marks.kind == NOTE) & np.isin(marks.name, _CUTTING_NOTES)
     if len(t_ns):
         cutting[0] = True
     at = np.flatnonzero(cutting)
@@ -128,6 +130,11 @@ def timeline(
     problems += _lost_marks(marks)
     counts["train_step"] = len(ends)
     return Timeline(edges_ns[: len(at) + 1], phase, step, steps, counts, problems)
+
+
+def is_cutting(kind: int, name: int) -> bool:
+    """Whether a mark begins a new segment; the first mark of a run always does."""
+    return kind in _CUTTING or (kind == NOTE and name in _CUTTING_NOTES)
 
 
 def _lost_marks(marks: Marks) -> tuple[str, ...]:

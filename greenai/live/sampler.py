@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 TICK_S = 0.02
 """Marks are drained and the training's end is looked for this often."""
 FLUSH_NS = NS_PER_S
-SETTLE_NS = 250_000_000
+SETTLE_NS = NS_PER_S
+"""Live figures are brought up to date this often: with eight GPUs it takes some milliseconds."""
 JOIN_S = 0.4
 """At the end a sensor that hangs is waited for no longer than this."""
 ROWS_KEPT_MAX = 2_000_000

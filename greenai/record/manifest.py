@@ -168,12 +168,19 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         or channel.kind not in KINDS
         or channel.trust not in TRUSTS
         or type(channel.primary) is not bool
+        or type(channel.assumed_used) is not bool
         or type(channel.refresh_ns) is not int
         or not 0 <= channel.refresh_ns < 2**62
         or not all(type(getattr(channel, word)) is str for word in words)
         or not (wrap_j is None or (type(wrap_j) in {int, float} and wrap_j > 0))
         or type(power_max_w) not in {int, float}
         or power_max_w < 0
+        or not all(_is_share(share) for share in (channel.slice_share, channel.seen_share))
     ):
         refuse(path, f"{where} is none that this greenai knows")
     return channel
+
+
+def _is_share(value: Any) -> bool:
+    """Whether a number is a share, or unknown."""
+    return type(value) in {int, float} and not (value < 0 or value > 1)

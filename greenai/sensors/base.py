@@ -56,6 +56,10 @@ class Channel:
             (a meter of the whole machine: shown beside the sum, never in it).
         slice_share: Estimated share of a shared device that belongs to this process; NaN where
             it has the device to itself, or nobody knows.
+        seen_share: Share of the time that a sampled power is a mean of, at the least: some GPUs
+            look at 25 of every 100 ms. What happens in the rest is in no reading.
+        assumed_used: Whether the device is metered only because the process could use it: nobody
+            has said that it does.
     """
 
     quantity: Quantity
@@ -72,6 +76,8 @@ class Channel:
     vendor: str = ""
     scope: str = ""
     slice_share: float = math.nan
+    seen_share: float = 1.0
+    assumed_used: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the manifest; an unknown number becomes None."""

@@ -11,29 +11,38 @@ from __future__ import annotations
 import contextlib
 import os
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from greenai.sensors.base import Reading, Refusal, Sensor
-from greenai.sensors.nvml_board import Gpu, Line
-from greenai.sensors.visible import Board, board_of, visible_boards, visible_items
+from greenai.sensors.nvml_board import Gpu
+from greenai.sensors.nvml_choice import NO_PERMISSION_HINT, choose
 from greenai.units import NS_PER_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from greenai.sensors.nvml_line import Line
 
 PERIOD_NS = 20 * NS_PER_MS
+TOGETHER_NS = NS_PER_MS // 4
+"""What is due within this time is read at once: a wake costs more than a call."""
 
 NO_PERMISSION = 4
 HINTS = {
     # NVML return codes at start: what is the matter and the one thing that mends it.
     NO_PERMISSION: (
         "NVML may not be used by this user",
-        "give the container its GPUs: docker run --gpus all",
+        NO_PERMISSION_HINT,
     ),
     9: ("the NVIDIA driver is not loaded", "sudo modprobe nvidia"),
     12: ("NVML library not found: no NVIDIA driver on this machine", ""),
     18: ("the NVIDIA driver was upgraded while the old one was in use", "reboot the machine"),
 }
+OFFICIAL = "pip install --force-reinstall nvidia-ml-py"
+UNOFFICIAL = (
+    "The installed module pynvml is the old package pynvml, which hides NVIDIA's own "
+    "(nvidia-ml-py) and lacks some of its calls."
+)
 
 
 class NvmlSensor:
@@ -52,17 +61,31 @@ class NvmlSensor:
         self.init_ns = init_ns
         self._nvml = nvml
         self._open = True
-        self._lines = sorted(lines, key=lambda line: not line.channel.primary)
+        self._metering = [line for line in lines if line.channel.primary]
+        self._informing = [line for line in lines if not line.channel.primary]
+        self._lines = self._metering + self._informing
+        self.due_ns = 0
         self.channels = tuple(line.channel for line in self._lines)
 
     def read(self) -> list[Reading]:
-        """Read the energy of every GPU, each between its own two times, then what is due."""
-        now_ns = monotonic_ns()
-        return [
+        """Read what is due: energy first, then of what informs one line a time.
+
+        So that facts of eight boards do not hold up the energy of one, a single one of them is
+        read at each turn, the longest due first.
+        """
+        now_ns = monotonic_ns() + TOGETHER_NS
+        readings = [
             line.read(position)
-            for position, line in enumerate(self._lines)
-            if line.channel.primary or line.due_ns <= now_ns
+            for position, line in enumerate(self._metering)
+            if line.due_ns <= now_ns
         ]
+        if self._informing:
+            at = min(range(len(self._informing)), key=lambda k: self._informing[k].due_ns)
+            if self._informing[at].due_ns <= now_ns:
+                readings.append(self._informing[at].read(len(self._metering) + at))
+        # What informs is read along: it wakes nobody where energy does so all the time.
+        self.due_ns = min(line.due_ns for line in self._metering or self._informing)
+        return readings
 
     def close(self) -> None:
         """Let go of the driver; a second call does nothing."""
@@ -79,7 +102,8 @@ def open_nvml(
 
     Args:
         devices: UUIDs of the GPUs to meter, or beginnings that fit one alone, with or without
-            ``GPU-``; None takes those that CUDA_VISIBLE_DEVICES leaves.
+            ``GPU-``, or UUIDs of MIG slices; None takes those that CUDA_VISIBLE_DEVICES leaves,
+            and their channels say that their use is assumed.
         environment: Variables of the training process.
 
     Returns:
@@ -88,7 +112,9 @@ def open_nvml(
     try:
         import pynvml  # noqa: PLC0415 - 60 ms that a machine without sensors wanted need not pay
     except ImportError as error:
-        return [], [Refusal("nvml", f"No NVML bindings: {error}.", "pip install nvidia-ml-py")]
+        return [], [Refusal("nvml", f"No NVML bindings: {error}.", OFFICIAL)]
+    if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
+        return [], [Refusal("nvml", UNOFFICIAL, "pip uninstall -y pynvml && " + OFFICIAL)]
     start_ns = monotonic_ns()
     try:
         pynvml.nvmlInit()
@@ -96,106 +122,15 @@ def open_nvml(
         reason, hint = HINTS.get(error.value, (f"NVML does not start: {error}", ""))
         return [], [Refusal("nvml", f"{reason[0].upper()}{reason[1:]}.", hint)]
     init_ns = monotonic_ns() - start_ns
-    boards, refusals = _boards(pynvml, devices, environment)
+    chosen, refusals = choose(pynvml, devices, environment)
     lines: list[Line] = []
-    for board, scope in boards:
+    for one in chosen:
         try:
-            lines += Gpu(pynvml, board, scope).lines()
+            lines += Gpu(pynvml, one).lines()
         except pynvml.NVMLError as error:
-            reason = f"{board.uuid} cannot be metered: {error}."
+            reason = f"{one.board.uuid} cannot be metered: {error}."
             refusals.append(Refusal("nvml", reason, "see what nvidia-smi says of it"))
     sensor = NvmlSensor(pynvml, lines, init_ns)
     if not lines:
         sensor.close()
     return [sensor] if lines else [], refusals
-
-
-class Machine(NamedTuple):
-    """The GPUs that NVML lists, in its order.
-
-    Attributes:
-        uuids: Of those that may be opened.
-        models: Their product names.
-        closed: How many may not be opened by this user.
-    """
-
-    uuids: list[str]
-    models: set[str]
-    closed: int
-
-
-def _machine(nvml: Any) -> Machine:
-    machine = Machine([], set(), 0)
-    for index in range(nvml.nvmlDeviceGetCount()):
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            machine.uuids.append(str(nvml.nvmlDeviceGetUUID(handle)))
-            machine.models.add(str(nvml.nvmlDeviceGetName(handle)))
-        except nvml.NVMLError:
-            machine = machine._replace(closed=machine.closed + 1)
-    return machine
-
-
-def _boards(
-    nvml: Any, devices: Sequence[str] | None, environment: Mapping[str, str]
-) -> tuple[list[tuple[Board, str]], list[Refusal]]:
-    """Choose the boards to meter, each with what must be said of it; and why others are not."""
-    try:
-        machine = _machine(nvml)
-    except nvml.NVMLError as error:
-        return [], [Refusal("nvml", f"NVML lists no GPUs: {error}.")]
-
-    def parent_of(mig: str) -> str | None:
-        return _parent_of(nvml, mig)
-
-    if devices is not None:
-        return _named(devices, machine, parent_of)
-    text = environment.get("CUDA_VISIBLE_DEVICES")
-    boards = visible_boards(text, machine.uuids, parent_of)
-    if not boards:
-        return [], [_none_visible(text, machine)]
-    by_number = text is not None and isinstance(visible_items(text)[0], int)
-    by_bus = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
-    # CUDA counts the fastest first, NVML by bus: the same only on machines of one model.
-    unsure = by_number and not by_bus and len(machine.models) > 1
-    return [(board, "order assumed" if unsure else "") for board in boards], []
-
-
-def _named(
-    devices: Sequence[str], machine: Machine, parent_of: Callable[[str], str | None]
-) -> tuple[list[tuple[Board, str]], list[Refusal]]:
-    if not devices:
-        return [], [Refusal("nvml", "This process uses no GPU: its list of devices is empty.")]
-    boards: list[Board] = []
-    refusals = []
-    for name in devices:
-        board = board_of(name, machine.uuids, parent_of)
-        if board is None:
-            reason = f"{name!r} is not the UUID of one GPU of this machine: {_described(machine)}."
-            refusals.append(Refusal("nvml", reason, "give UUIDs as nvidia-smi -L lists them"))
-        elif board not in boards:
-            boards.append(board)
-    return [(board, "") for board in boards], refusals
-
-
-def _none_visible(text: str | None, machine: Machine) -> Refusal:
-    if text is None or not machine.uuids:
-        hint = HINTS[NO_PERMISSION][1] if machine.closed else ""
-        return Refusal("nvml", f"No GPU can be used: {_described(machine)}.", hint)
-    reason = f"CUDA_VISIBLE_DEVICES is {text!r}, which leaves no GPU: {_described(machine)}."
-    return Refusal("nvml", reason, "unset CUDA_VISIBLE_DEVICES, or name a GPU in it")
-
-
-def _described(machine: Machine) -> str:
-    closed = f", {machine.closed} that this user may not open" if machine.closed else ""
-    return f"NVML lists {', '.join(machine.uuids) or 'none'}{closed}"
-
-
-def _parent_of(nvml: Any, mig: str) -> str | None:
-    """UUID of the board that a MIG slice belongs to; None where there is none."""
-    try:
-        slice_handle = nvml.nvmlDeviceGetHandleByUUID(mig)
-        board = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle)
-        return str(nvml.nvmlDeviceGetUUID(board))
-    except nvml.NVMLError:
-        return None

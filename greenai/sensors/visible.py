@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 OLD_MIG = re.compile(r"MIG-(GPU-[0-9a-fA-F-]+)/\d+/\d+")
 NUMBER = re.compile(r"[+-]?\d+")
@@ -17,11 +17,12 @@ class Board(NamedTuple):
 
     Attributes:
         uuid: Of the whole board.
-        shared: Whether the process has a slice of it only (MIG); the counter is the board's.
+        slices: Names of the MIG slices of it that the process has, each once; empty where it
+            has the whole board, or where nobody said which slices.
     """
 
     uuid: str
-    shared: bool = False
+    slices: tuple[str, ...] = ()
 
 
 def visible_items(text: str) -> list[int] | list[str]:
@@ -99,7 +100,20 @@ def board_of(
         return None if uuid is None else Board(uuid)
     old = OLD_MIG.fullmatch(name)
     uuid = match(old.group(1), uuids) if old else parent_of(name)
-    return None if uuid is None else Board(uuid, shared=True)
+    return None if uuid is None else Board(uuid, (name,))
+
+
+def joined(boards: Iterable[Board]) -> list[Board]:
+    """Put boards together that are one: the slices of a board are one share of it.
+
+    Example:
+        >>> joined([Board("GPU-a", ("MIG-1",)), Board("GPU-b"), Board("GPU-a", ("MIG-2",))])
+        [Board(uuid='GPU-a', slices=('MIG-1', 'MIG-2')), Board(uuid='GPU-b', slices=())]
+    """
+    slices: dict[str, tuple[str, ...]] = {}
+    for board in boards:
+        slices[board.uuid] = (*slices.get(board.uuid, ()), *board.slices)
+    return [Board(uuid, tuple(dict.fromkeys(names))) for uuid, names in slices.items()]
 
 
 def visible_boards(
@@ -110,7 +124,8 @@ def visible_boards(
     Args:
         text: Value of the variable; None where it is not set.
         uuids: The GPUs of the machine in CUDA's order. CUDA puts the fastest first unless
-            CUDA_DEVICE_ORDER says PCI_BUS_ID; on machines of one model both are NVML's order.
+            CUDA_DEVICE_ORDER says PCI_BUS_ID; on machines of one model both are the order of
+            the PCI bus.
         parent_of: Finds the UUID of the board of a MIG UUID.
 
     Returns:
@@ -118,7 +133,7 @@ def visible_boards(
 
     Example:
         >>> visible_boards("1,7", ["GPU-a", "GPU-b"], lambda mig: None)
-        [Board(uuid='GPU-b', shared=False)]
+        [Board(uuid='GPU-b', slices=())]
     """
     if text is None:
         return [Board(uuid) for uuid in uuids]
@@ -130,9 +145,7 @@ def visible_boards(
             board = board_of(item, uuids, parent_of)
         if board is None:  # CUDA stops at the first item that it does not know
             break
-        if board in boards:
-            if not board.shared:  # two beginnings of one UUID
-                return []
-            continue
+        if board in boards:  # two beginnings of one UUID
+            return []
         boards.append(board)
-    return boards
+    return joined(boards)

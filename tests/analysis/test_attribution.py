@@ -21,9 +21,9 @@ from simulation.counters import (
 from greenai.analysis.attribution import (
     Attribution,
     attribute,
-    bounds_between,
     energy_between,
 )
+from greenai.analysis.bounds import bounds_between
 from greenai.analysis.series import Series, series_from
 from greenai.errors import OrderError
 from greenai.metrics import PHASES
@@ -205,7 +205,7 @@ def test_bounds_narrow_with_the_length_of_the_span() -> None:
     series = series_from(SimulatedCounter(lambda t: 500.0 * t).readings(20))
     for length_s, half_width in ((0.5, 0.15), (5.0, 0.02)):
         start_ns = START_NS + np.arange(1, 10) * S
-        low, high = bounds_between(series, start_ns, start_ns + int(length_s * S), 840.0)
+        low, high = bounds_between(series, start_ns, start_ns + int(length_s * S))
         assert np.median((high - low) / 2 / (500 * length_s)) < half_width
 
 
@@ -259,7 +259,7 @@ def test_a_million_steps_over_a_day_of_readings_take_seconds() -> None:
     edges_ns = np.linspace(0, 864_000 * 100 * MS - 100 * MS, 1_000_001).astype(np.int64)
     begin = time.process_time()
     energy_j = energy_between(series, edges_ns)
-    low, high = bounds_between(series, edges_ns[:-1], edges_ns[1:], 840.0)
+    low, high = bounds_between(series, edges_ns[:-1], edges_ns[1:])
     spent_s = time.process_time() - begin
     assert np.isfinite(energy_j).all()
     assert (low <= high).all()

@@ -120,7 +120,7 @@ def test_power_holds_since_the_read_before() -> None:
     rows = [(0, 0, 100.0, FIRST), (S, S + S // 2, 200.0, CHANGE), (3 * S, 3 * S, 200.0, STILL)]
     series = series_from(readings_of(channel, rows))
     assert series.energy_j[-1] == pytest.approx(100 * 1 + 200 * 0.5 + 200 * 1.5)
-    assert series.slack_j[-1] == pytest.approx(100 * 0.5)
+    assert series.slack_low_j[-1] == series.slack_high_j[-1] == pytest.approx(100 * 0.5)
 
 
 def test_constant_power_that_is_only_confirmed_keeps_adding() -> None:

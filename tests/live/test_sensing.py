@@ -142,3 +142,22 @@ def test_a_sensor_that_hangs_does_not_keep_the_thread_from_being_left() -> None:
     assert thread.is_alive()
     release.set()
     thread.join(2)
+
+
+def test_an_interface_that_cannot_even_be_opened_is_refused_with_the_reason() -> None:
+    told: list[tuple[str, list[Channel], list[Refusal]]] = []
+
+    def broken() -> tuple[list[Sensor], list[Refusal]]:
+        raise AttributeError("no such call")
+
+    def number(name: str, channels: list[Channel], refusals: list[Refusal], _: int) -> int:
+        told.append((name, channels, refusals))
+        return 0
+
+    thread = Sensing("nvml", broken, number)
+    thread.start()
+    thread.join(5)
+    assert not thread.opening
+    [(name, channels, [refusal])] = told
+    assert (name, channels) == ("nvml", [])
+    assert "AttributeError: no such call" in refusal.reason

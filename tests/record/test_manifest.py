@@ -165,6 +165,9 @@ def test_a_changed_manifest_is_read_or_refused(
         {"power_max_w": True},
         {"device": None},
         {"method": 3},
+        {"slice_share": 1.5},
+        {"slice_share": "half"},
+        {"assumed_used": 1},
     ],
 )
 def test_a_channel_that_cannot_be_is_refused(

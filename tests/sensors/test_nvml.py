@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from simulation.fake_nvml import FakeNvml
 
-NEVER_S = 1e9
 METER = """
-import dataclasses, json, os, sys, time
+import dataclasses, json, sys, time
 from greenai.sensors.nvml import open_nvml
 devices, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
 sensors, refusals = open_nvml(devices)
 channels, readings = [], []
-since_t0_s = (time.monotonic_ns() - int(os.environ["FAKE_NVML_T0_NS"])) / 1e9
-for edge in ("FROM", "UNTIL"):
-    if f"FAKE_NVML_FAIL_{edge}_OPEN_S" in os.environ:  # moments that count from here
-        moment_s = since_t0_s + float(os.environ[f"FAKE_NVML_FAIL_{edge}_OPEN_S"])
-        os.environ[f"FAKE_NVML_FAIL_{edge}_S"] = str(moment_s)
 for sensor in sensors:
     channels = [dataclasses.asdict(channel) for channel in sensor.channels]
     end = time.monotonic() + seconds
@@ -68,9 +64,18 @@ class Metered:
 
 
 def meter(
-    driver: FakeNvml, devices: list[str] | None = None, seconds: float = 0.0, **knobs: object
+    driver: FakeNvml,
+    devices: list[str] | None = None,
+    seconds: float = 0.0,
+    *,
+    visible: str | None = None,
+    cuda_device_order: str = "",
+    **knobs: object,
 ) -> Metered:
-    done = driver.run(METER, json.dumps(devices), str(seconds), **knobs)
+    environment = driver.environment(visible=visible, **knobs)
+    if cuda_device_order:
+        environment["CUDA_DEVICE_ORDER"] = cuda_device_order
+    done = driver.run_in(environment, METER, json.dumps(devices), str(seconds))
     assert done.stderr == ""
     return Metered(json.loads(done.stdout))
 
@@ -106,7 +111,7 @@ def test_each_gpu_is_read_between_its_own_times(fake_nvml: FakeNvml) -> None:
 
 
 def test_facts_that_inform_are_read_once_a_second(fake_nvml: FakeNvml) -> None:
-    seen = meter(fake_nvml, seconds=0.3)
+    seen = meter(fake_nvml, seconds=0.3, sm_mhz=1410, throttle=4)
     informing = {seen.channels[k]["quantity"]: seen.of(k) for k in seen.where(primary=False)}
     assert {name: [reading[3] for reading in all_] for name, all_ in informing.items()} == {
         "power_w": [100.0],
@@ -114,6 +119,8 @@ def test_facts_that_inform_are_read_once_a_second(fake_nvml: FakeNvml) -> None:
         "power_limit_w": [700.0],
         "utilization_ratio": [0.5],
         "memory_used_bytes": [20.0 * 2**30],
+        "clock_hz": [1.41e9],
+        "throttle_reasons": [4.0],
     }
     assert len(seen.of(seen.where(primary=True)[0])) > 5
 
@@ -160,7 +167,7 @@ def test_without_instant_power_the_plain_call_serves_and_says_what_it_means(
 def test_the_visible_gpus_are_metered(
     fake_nvml: FakeNvml, visible: str | None, expected: list[int]
 ) -> None:
-    seen = meter(fake_nvml, gpus=12, visible=visible)
+    seen = meter(fake_nvml, gpus=12, mig="1", visible=visible)
     assert seen.uuids == [fake_nvml.uuid(k) for k in expected]
     assert bool(seen.refusals) == (not expected)
 
@@ -184,11 +191,40 @@ def test_a_device_that_fits_none_or_several_is_refused(fake_nvml: FakeNvml, name
     assert repr(name) in seen.refusals[0][1]
 
 
-def test_a_slice_is_metered_as_its_board_and_called_shared(fake_nvml: FakeNvml) -> None:
-    slice_ = fake_nvml.uuid(1).replace("GPU-", "MIG-")
-    seen = meter(fake_nvml, [slice_], gpus=2, mig="1")
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize(
+    ("slices", "share"),
+    [([0], 3 / 7), ([2], 1 / 7), ([0, 1], 6 / 7), ([0, 1, 2], 1.0)],
+)
+def test_slices_are_metered_as_their_board_with_their_share(
+    fake_nvml: FakeNvml, slices: list[int], share: float, by_name: object
+) -> None:
+    names = [fake_nvml.slice_uuid(1, number) for number in slices]
+    cut = {"gpus": 2, "mig": "1", "slices": "3,3,1"}
+    seen = (
+        meter(fake_nvml, names, **cut)
+        if by_name
+        else meter(fake_nvml, visible=",".join(names), **cut)
+    )
     assert seen.uuids == [fake_nvml.uuid(1)]
+    assert {one["scope"] for one in seen.channels} == {"shared"}
+    assert [one["slice_share"] for one in seen.channels] == pytest.approx(
+        [share] * len(seen.channels)
+    )
+
+
+def test_a_share_is_known_without_a_name_where_there_is_one_slice(fake_nvml: FakeNvml) -> None:
+    assert meter(fake_nvml, mig="0", slices="4").channels[0]["slice_share"] == pytest.approx(4 / 7)
+    assert math.isnan(meter(fake_nvml, mig="0", slices="3,3").channels[0]["slice_share"])
+
+
+def test_a_share_that_nobody_tells_is_unknown_and_not_all(fake_nvml: FakeNvml) -> None:
+    old = f"MIG-{fake_nvml.uuid(0)}/7/0"
+    seen = meter(fake_nvml, [old], mig="0", slices="3,3")
+    assert seen.uuids == [fake_nvml.uuid(0)]
     assert seen.channels[0]["scope"] == "shared"
+    assert math.isnan(seen.channels[0]["slice_share"])
+    assert math.isnan(meter(fake_nvml).channels[0]["slice_share"])
 
 
 def test_a_board_in_slices_is_shared_however_it_is_named(fake_nvml: FakeNvml) -> None:
@@ -205,16 +241,69 @@ def test_numbers_on_a_machine_of_two_models_are_an_assumption(fake_nvml: FakeNvm
     assert (seen.channels[0]["scope"], seen.channels[0]["model"]) == ("", "NVIDIA B")
 
 
-def test_the_counter_of_a_superchip_covers_its_module(fake_nvml: FakeNvml) -> None:
-    seen = meter(fake_nvml, names="NVIDIA GH200 480GB")
-    assert seen.channels[0]["scope"] == "module"
-    assert math.isnan(seen.channels[0]["power_max_w"])
+def test_numbers_that_name_all_gpus_need_no_order(fake_nvml: FakeNvml) -> None:
+    seen = meter(fake_nvml, gpus=2, names="NVIDIA A;NVIDIA B", visible="1,0")
+    assert {channel["scope"] for channel in seen.channels} == {""}
+
+
+@pytest.mark.parametrize(("visible", "expected"), [("0", 1), ("1", 2), ("2", 0)])
+def test_numbers_count_along_the_bus(fake_nvml: FakeNvml, visible: str, expected: int) -> None:
+    order = {"cuda_device_order": "PCI_BUS_ID", "buses": "9,3,5"}
+    seen = meter(fake_nvml, gpus=3, names="NVIDIA A;NVIDIA B", visible=visible, **order)
+    assert seen.uuids == [fake_nvml.uuid(expected)]
+    assert seen.channels[0]["scope"] == ""
+
+
+def test_gpus_that_are_only_visible_are_assumed_to_be_used(fake_nvml: FakeNvml) -> None:
+    assert all(one["assumed_used"] for one in meter(fake_nvml, gpus=2).channels)
+    assert all(one["assumed_used"] for one in meter(fake_nvml, gpus=2, visible="1").channels)
+    named = meter(fake_nvml, [fake_nvml.uuid(1)], gpus=2)
+    assert not any(one["assumed_used"] for one in named.channels)
+
+
+SUPERCHIP = {"names": "NVIDIA GH200 480GB", "superchip": "all", "cpu_w": 80, "low_w": 400}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "method", "scope"),
+    [
+        ({}, "nvml_energy", ""),
+        ({"old_driver": 1}, "nvml_power", ""),
+        ({"no_gpu_scope": "all"}, "nvml_energy", "module"),
+        ({"old_driver": 1, "no_gpu_scope": "all"}, "nvml_energy", "module"),
+        ({"no_counter": "all"}, "nvml_power", ""),
+        ({"names": "NVIDIA of another name"}, "nvml_energy", ""),
+        ({"names": "NVIDIA of another name", "no_gpu_scope": "all"}, "nvml_energy", "module"),
+    ],
+    ids=str,
+)
+def test_of_a_superchip_the_gpu_alone_is_read_where_it_can_be(
+    fake_nvml: FakeNvml, knobs: dict[str, object], method: str, scope: str
+) -> None:
+    seen = meter(fake_nvml, **{**SUPERCHIP, **knobs})
+    (channel,) = (seen.channels[position] for position in seen.where(primary=True))
+    assert (channel["method"], channel["scope"]) == (method, scope)
+    assert math.isnan(channel["power_max_w"]) == (scope == "module")
+    if method == "nvml_power":
+        assert seen.of(0)[0][3] == 400.0
+
+
+@pytest.mark.parametrize("scopes", [{}, {"old_driver": 1}])
+def test_a_plain_board_is_read_by_the_plain_counter(
+    fake_nvml: FakeNvml, scopes: dict[str, object]
+) -> None:
+    seen = meter(fake_nvml, **scopes)
+    assert (seen.channels[0]["method"], seen.channels[0]["scope"]) == ("nvml_energy", "")
+
+
+def test_an_older_driver_s_name_of_throttle_reasons_serves(fake_nvml: FakeNvml) -> None:
+    seen = meter(fake_nvml, seconds=0.3, old_driver=1, throttle=68)
+    (position,) = seen.where(quantity="throttle_reasons")
+    assert seen.of(position)[0][3] == 68.0
 
 
 def test_a_gpu_that_is_lost_leaves_the_others_alone(fake_nvml: FakeNvml) -> None:
-    seen = meter(
-        fake_nvml, seconds=0.6, gpus=2, fail="1", fail_from_s=NEVER_S, fail_from_open_s=0.3
-    )
+    seen = meter(fake_nvml, seconds=0.6, gpus=2, fail="1", fault_clock="init", fail_from_s=0.3)
     good, lost = (seen.of(position) for position in seen.where(quantity="energy_j"))
     assert all(math.isfinite(reading[3]) and not reading[4] for reading in good)
     failed = [reading for reading in lost if math.isnan(reading[3])]
@@ -229,9 +318,9 @@ def test_a_gpu_that_comes_back_is_read_again(fake_nvml: FakeNvml) -> None:
         seconds=1.8,
         fail="0",
         fail_code=999,
-        fail_from_s=NEVER_S,
-        fail_from_open_s=0.2,
-        fail_until_open_s=0.4,
+        fault_clock="init",
+        fail_from_s=0.2,
+        fail_until_s=0.4,
     )
     known = [math.isfinite(reading[3]) for reading in seen.of(0)]
     assert known[0]
@@ -263,6 +352,21 @@ def test_a_driver_that_does_not_start_is_refused(
     seen = meter(fake_nvml, init_error=code)
     assert seen.channels == []
     assert words in seen.refusals[0][1]
+
+
+def test_the_old_package_of_bindings_is_refused_with_the_remedy(
+    fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    old = tmp_path / "pynvml"
+    old.mkdir()
+    (old / "__init__.py").write_text("from pynvml.nvml import *\n")
+    (old / "nvml.py").write_text("def nvmlInit(): pass\ndef _nvmlGetFunctionPointer(name): pass\n")
+    environment = {**fake_nvml.environment(), "PYTHONPATH": str(tmp_path)}
+    seen = Metered(json.loads(fake_nvml.run_in(environment, METER, "null", "0").stdout))
+    assert seen.channels == []
+    ((_, reason, hint),) = seen.refusals
+    assert "nvidia-ml-py" in reason
+    assert hint == "pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py"
 
 
 def test_the_driver_s_own_start_is_timed_apart(fake_nvml: FakeNvml) -> None:
@@ -315,13 +419,16 @@ class Falls:
 @pytest.mark.parametrize("wrong_mj", [0, 9_000_000_000])
 def test_a_misread_counter_is_a_failed_read_and_not_a_leap(wrong_mj: int) -> None:
     from greenai.sensors.nvml_board import Gpu  # noqa: PLC0415 - the others need a new process
+    from greenai.sensors.nvml_choice import Chosen  # noqa: PLC0415 - as above
     from greenai.sensors.visible import Board  # noqa: PLC0415 - as above
 
-    driver = Falls([1_000, 1_000_000, wrong_mj, 1_000_010, 1_000_020])
-    (line,) = (one for one in Gpu(driver, Board("GPU-a"), "").lines() if one.channel.primary)
-    values = [line.read(0) for _ in range(4)]
+    probed = [1_000_000] * 2
+    driver = Falls([*probed, 1_000_000, wrong_mj, wrong_mj, 1_000_010, 1_000_020])
+    chosen = Chosen(Board("GPU-a"))
+    (line,) = (one for one in Gpu(driver, chosen).lines() if one.channel.primary)
+    values = [line.read(0) for _ in range(5)]
     assert values[0].value == 1000.0
-    assert math.isnan(values[1].value)
-    assert "counter" in values[1].reason
-    assert math.isnan(values[2].value)  # back where it was: a leap from the wrong value
-    assert values[3].value == 1000.02
+    for doubted in values[1:3]:
+        assert math.isnan(doubted.value)
+        assert "counter" in doubted.reason
+    assert [one.value for one in values[3:]] == [1000.01, 1000.02]

@@ -53,6 +53,20 @@ def visible(text: str | None) -> list[Board]:
         ("GPU-c,GPU-c", []),
         ("GPU-c,GPU-cc", []),
         ("GPU-c,1", [2]),
+        ("GPU-", []),
+        ("GPU", []),
+        ("PU-aaaa-1", []),
+        ("gpu-aaaa-1", []),
+        ("GPU-AAAA-1", [0]),
+        ("0,1,0", []),
+        ("1,-1", [1]),
+        ("-0", [0]),
+        ("2.5", [2]),
+        ("10", []),
+        ("0,", [0]),
+        (",", []),
+        ("0 1", [0]),
+        ("GPU-c,MIG-aabb-9", [2]),
         ("0,GPU-c", [0]),
     ],
 )
@@ -61,17 +75,25 @@ def test_the_variable_leaves_these_boards(text: str | None, expected: list[int])
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "board", "slices"),
     [
-        ("MIG-aabb-9", [1]),
-        ("MIG-aabb-9,MIG-aabb-8", [1]),
-        ("MIG-GPU-aaaa-1/7/0", [0]),
-        ("MIG-unknown", []),
-        ("MIG-aabb-9,0", [1]),
+        ("MIG-aabb-9", 1, ["MIG-aabb-9"]),
+        ("MIG-aabb-9,MIG-aabb-8", 1, ["MIG-aabb-9", "MIG-aabb-8"]),
+        ("MIG-GPU-aaaa-1/7/0", 0, ["MIG-GPU-aaaa-1/7/0"]),
+        ("MIG-GPU-aaaa-1/7/0,MIG-GPU-aaaa-1/8/0", 0, ["MIG-GPU-aaaa-1/7/0", "MIG-GPU-aaaa-1/8/0"]),
+        ("MIG-aabb-9,MIG-unknown", 1, ["MIG-aabb-9"]),
+        ("MIG-aabb-9,0", 1, ["MIG-aabb-9"]),
     ],
 )
-def test_a_slice_is_its_board_shared(text: str, expected: list[int]) -> None:
-    assert visible(text) == [Board(UUIDS[k], shared=True) for k in expected]
+def test_slices_of_a_board_are_one_share_of_it(text: str, board: int, slices: list[str]) -> None:
+    assert visible(text) == [Board(UUIDS[board], tuple(slices))]
+
+
+@pytest.mark.parametrize(
+    "text", ["MIG-unknown", "MIG-aabb-9,MIG-aabb-9", "MIG-GPU-zzzz/7/0", "MIG-"]
+)
+def test_slices_that_are_none_or_twice_leave_nothing(text: str) -> None:
+    assert visible(text) == []
 
 
 @pytest.mark.slow

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
 from time import monotonic_ns
 
+from simulation.boards import Boards, Knobs
+
 SOURCE = Path(__file__).with_name("fake_nvml.c")
 RUN_S = 30.0
-KNOBS = {
-    "GPUS": 1.0,
-    "BASE_J": 1000.0,
-    "LOW_W": 100.0,
-    "WAVE_MS": 500.0,
-    "STEP_W": 0.0,
-}
-"""The waveform's knobs and what they are when not set, as in the C source."""
+COUNTS = struct.Struct("=2Q")
 
 
 class FakeNvml:
@@ -30,7 +26,9 @@ class FakeNvml:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.t0_ns = monotonic_ns()
+        self._calls_file = folder / f"calls-{self.t0_ns}"
         self._knobs: dict[str, str] = {}
+        self.boards = Boards(Knobs({}))
 
     @staticmethod
     def compiler() -> str | None:
@@ -39,8 +37,10 @@ class FakeNvml:
     @classmethod
     def compiled(cls, folder: Path) -> FakeNvml:
         library = folder / "libnvidia-ml.so.1"
-        command = [cls.compiler() or "cc", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra"]
-        subprocess.run([*command, "-o", str(library), str(SOURCE), "-lm"], check=True)
+        # No fused multiply-add: the Python twin has none, and both shall show the same figures.
+        flags = ["-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-ffp-contract=off"]
+        command = [cls.compiler() or "cc", *flags, "-o", str(library), str(SOURCE), "-lm"]
+        subprocess.run(command, check=True)
         return cls(folder)
 
     def environment(self, *, visible: str | None = None, **knobs: object) -> dict[str, str]:
@@ -50,55 +50,77 @@ class FakeNvml:
             visible: CUDA_VISIBLE_DEVICES; None leaves it unset.
             **knobs: As in the C source, in small letters and without FAKE_NVML_.
         """
-        self._knobs = {name.upper(): str(value) for name, value in knobs.items()}
+        given = {name.upper(): str(value) for name, value in knobs.items()}
+        self._knobs = {"T0_NS": str(self.t0_ns), "CALLS_FILE": str(self._calls_file), **given}
+        self.boards = Boards(Knobs(self._knobs))
         paths = [str(self.folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
         plain = {
             name: value
             for name, value in os.environ.items()
             if name not in {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
         }
-        shown = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
         return {
             **plain,
-            **shown,
+            **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}),
             "LD_LIBRARY_PATH": os.pathsep.join(paths),
-            "FAKE_NVML_T0_NS": str(self.t0_ns),
             **{f"FAKE_NVML_{name}": value for name, value in self._knobs.items()},
         }
 
     def uuid(self, gpu: int) -> str:
-        return f"GPU-{(gpu + 1) * 0x01010000:08x}-1111-2222-3333-444444444444"
+        return uuid_of(gpu)
 
-    def energy_j(self, gpu: int, t0_ns: int, t1_ns: int) -> float:
-        """True energy of a GPU between two moments, with the knobs of the latest environment."""
-        return self._since_t0_j(gpu, t1_ns) - self._since_t0_j(gpu, t0_ns)
+    def slice_uuid(self, gpu: int, number: int) -> str:
+        """UUID of a slice of a board that is cut; they are numbered from 0."""
+        return uuid_of(gpu, number + 1)
+
+    def energy_j(self, gpu: int, t0_ns: int, t1_ns: int, *, module: bool = False) -> float:
+        """True energy of a GPU (of its module) between two moments.
+
+        The knobs are those of the latest environment; times are of the monotonic clock.
+        """
+        end_j = self.boards.energy_j(gpu, self._since_t0_s(t1_ns), module=module)
+        return end_j - self.boards.energy_j(gpu, self._since_t0_s(t0_ns), module=module)
+
+    def power_w(self, gpu: int, t_ns: int, *, module: bool = False) -> float:
+        """True power of a GPU (of its module) at a moment."""
+        return self.boards.power_w(gpu, self._since_t0_s(t_ns), module=module)
 
     def counter_j(self, gpu: int, t_ns: int) -> float:
         """True value of the counter, were it refreshed at once."""
-        return self._knob("BASE_J") + self._since_t0_j(gpu, t_ns)
+        return self.boards.base_j + self.boards.energy_j(gpu, self._since_t0_s(t_ns))
+
+    def calls(self) -> tuple[int, int]:
+        """Calls of the driver so far by all processes of this simulation; reads of counters."""
+        try:
+            calls, counters = COUNTS.unpack(self._calls_file.read_bytes())
+        except (FileNotFoundError, struct.error):
+            return 0, 0
+        return calls, counters
 
     def run(self, code: str, *arguments: str, **knobs: object) -> subprocess.CompletedProcess[str]:
         """Run code in a process that sees the simulated GPUs."""
         visible = knobs.pop("visible", None)
         shown = None if visible is None else str(visible)
+        return self.run_in(self.environment(visible=shown, **knobs), code, *arguments)
+
+    def run_in(
+        self, environment: dict[str, str], code: str, *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run code in a process with these variables."""
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
             check=True,
-            env=self.environment(visible=shown, **knobs),
+            env=environment,
             text=True,
             timeout=RUN_S,
         )
 
-    def _knob(self, name: str) -> float:
-        return float(self._knobs.get(name, KNOBS[name]))
+    def _since_t0_s(self, t_ns: int) -> float:
+        return (t_ns - self.t0_ns) / 1e9
 
-    def _since_t0_j(self, gpu: int, t_ns: int) -> float:
-        seconds = (t_ns - self.t0_ns) / 1e9
-        if seconds <= 0:
-            return 0.0
-        wave_s, low_w = self._knob("WAVE_MS") / 1e3, self._knob("LOW_W")
-        swing_w = float(self._knobs.get("HIGH_W", low_w)) - low_w
-        whole, rest_s = divmod(seconds, wave_s)
-        high_s = whole * wave_s / 2 + min(rest_s, wave_s / 2)
-        return (low_w + gpu * self._knob("STEP_W")) * seconds + swing_w * high_s
+
+def uuid_of(gpu: int, slice_: int = 0) -> str:
+    """UUID of a board, or of one of its slices, which are numbered from 1."""
+    kind, last = ("MIG", 43 + slice_) if slice_ else ("GPU", 44)
+    return f"{kind}-{(gpu + 1) * 0x01010000:08x}-1111-2222-3333-4444444444{last:02d}"
