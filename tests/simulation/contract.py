@@ -111,6 +111,7 @@ def nvml(room: Room) -> Case:
 
     def lose() -> set[str]:
         knobs(fail="1", fail_from_s=0)
+        pynvml.nvmlInit()  # which is when the simulation reads its knobs
         return {"gpu1"}
 
     def not_found(_: str) -> None:
@@ -125,6 +126,7 @@ def nvml(room: Room) -> Case:
         fail=lose,
         remove=lambda: room.patch.setattr(pynvml, "CDLL", not_found),
         deny=lambda: knobs(init_error=4),
+        wait_s=5.0,
     )
 
 
