@@ -81,7 +81,7 @@ def open_amd(
     try:
         dies = dies_of(smi)
         chosen, refusals = _chosen(dies, devices, environment)
-        lines, first, unusable = _opened(smi, dies, chosen)
+        lines, first, unusable = _opened(smi, dies, chosen, assumed_used=devices is None)
         refusals += unusable
     except smi.AmdSmiException as error:
         refusals.append(Refusal("amd", f"amdsmi lists no GPUs: {_said(error)}."))
@@ -129,7 +129,7 @@ def _chosen(
 
 
 def _opened(
-    smi: Any, dies: Sequence[Die], chosen: Sequence[Die]
+    smi: Any, dies: Sequence[Die], chosen: Sequence[Die], *, assumed_used: bool
 ) -> tuple[list[Line], list[Reading], list[Refusal]]:
     """Watch the boards of the chosen dies; make lines of those that tell their energy."""
     lines: list[Line] = []
@@ -148,7 +148,7 @@ def _opened(
         if lead is None:
             refusals.append(_integrated(told))
         shared = len(used) < len(seen)
-        own = board_lines(smi, told, key=used[0].uuid, shared=shared)
+        own = board_lines(smi, told, used[0].uuid, shared=shared, assumed_used=assumed_used)
         if lead is not None and lead.first is not None:
             t_ns = lead.first_ns
             first.append(Reading(len(lines), t_ns, t_ns, lead.first))

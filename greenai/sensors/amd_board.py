@@ -152,7 +152,9 @@ def power_of(smi: Any, die: Die) -> float:
     raise ValueError("amdsmi tells no power of this GPU")
 
 
-def board_lines(smi: Any, watch: Watch, key: str, *, shared: bool) -> list[Line]:
+def board_lines(
+    smi: Any, watch: Watch, key: str, *, shared: bool, assumed_used: bool
+) -> list[Line]:
     """Lines of one board: its energy, or its power where the counter is not used; and facts.
 
     Args:
@@ -160,6 +162,7 @@ def board_lines(smi: Any, watch: Watch, key: str, *, shared: bool) -> list[Line]
         watch: What was seen of the die that tells the board's energy.
         key: UUID under which the board is counted.
         shared: Whether the process uses only some of the board's partitions.
+        assumed_used: Whether it is metered only because the process could use it.
     """
     die, fault = watch.die, watch.fault
     limit_w = _ask_number(lambda: _limit_of(smi, die), smi)
@@ -184,6 +187,7 @@ def board_lines(smi: Any, watch: Watch, key: str, *, shared: bool) -> list[Line]
             model=die.model,
             vendor="AMD",
             scope=scope,
+            assumed_used=assumed_used,
         )
         return Line(channel, call, failures, 0 if primary else INFORM_NS)
 

@@ -139,7 +139,7 @@ def _all_lines(
             refusals.append(Refusal("habana", reason, "see what hl-smi says of it"))
             continue
         if _is_used(card, devices, environment):
-            own = _lines(card, (hlml.HLMLError,))
+            own = _lines(card, (hlml.HLMLError,), assumed_used=devices is None)
             lines += own
             if not own:
                 reason = f"Accelerator {index} tells neither energy nor power."
@@ -154,7 +154,7 @@ def _is_used(card: Card, devices: Sequence[str] | None, environment: Mapping[str
     return modules is None or f"{card.module:.0f}" in [one.strip() for one in modules.split(",")]
 
 
-def _lines(card: Card, failures: tuple[type[Exception], ...]) -> list[Line]:
+def _lines(card: Card, failures: tuple[type[Exception], ...], *, assumed_used: bool) -> list[Line]:
     counted = not math.isnan(card.ask(card.energy_j))
     told: list[tuple[Quantity, str, Callable[[], float], bool]] = [
         ("energy_j", "hlml_energy", card.energy_j, True),
@@ -177,6 +177,7 @@ def _lines(card: Card, failures: tuple[type[Exception], ...]) -> list[Line]:
             power_max_w=HEADROOM * card.limit_w,
             model=card.model,
             vendor="Habana",
+            assumed_used=assumed_used,
         )
         lines.append(Line(channel, call, failures, 0 if primary else INFORM_NS))
     return lines if any(line.channel.primary for line in lines) else []

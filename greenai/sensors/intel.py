@@ -61,7 +61,8 @@ def open_intel(
     Args:
         root: Folder of the graphics cards.
         proc: Root of the proc file system, for the host's identity.
-        devices: PCI addresses or ends of them; None takes all. UUIDs of other makers name none.
+        devices: PCI addresses or ends of them; None takes all, whatever ZE_AFFINITY_MASK says.
+            UUIDs of other makers name none.
 
     Returns:
         One sensor for all GPUs, or none; and what is refused.
@@ -77,7 +78,7 @@ def open_intel(
         except hwmon.FAILURES as error:
             failures.append((path, hwmon.why(error)))
             continue
-        lines += _lines(card, host_id(proc))
+        lines += _lines(card, host_id(proc), assumed_used=devices is None)
     refusals = [_refused(failures)] if failures else []
     if not lines and not failures:
         chosen = "" if devices is None else f" among {', '.join(devices) or 'none'}"
@@ -104,7 +105,7 @@ def _cards(root: str) -> Iterator[Card]:
                 break
 
 
-def _lines(card: Card, host: str) -> list[Line]:
+def _lines(card: Card, host: str, *, assumed_used: bool) -> list[Line]:
     energy = card.folder / f"energy{card.counter}_input"
     whole = card.counter == CARD_ENERGY
     limit_w = _limit_w(card)
@@ -123,6 +124,7 @@ def _lines(card: Card, host: str) -> list[Line]:
             power_max_w=power_max_w,
             vendor="Intel",
             scope="" if whole else "package: without the card's memory and its losses",
+            assumed_used=assumed_used,
         )
 
     lines = [

@@ -172,6 +172,8 @@ def test_named_devices_are_metered_and_others_refused(open_dies: Open) -> None:
     dies = four()
     sensors, refusals = open_dies(*dies, devices=[dies[2].uuid, "GPU-ffff"])
     assert metered(sensors) == [dies[2].uuid]
+    assert not sensors[0].channels[0].assumed_used
+    assert open_dies(*dies)[0][0].channels[0].assumed_used  # nobody said that it uses them
     assert "GPU-ffff" in refusals[0].reason
     assert metered(open_dies(*dies, devices=["aa01"])[0]) == [dies[1].uuid]
     assert open_dies(*dies, devices=[])[0] == []
