@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types bench wheel servers clean
+.PHONY: help demo test test-all lint types bench gpu-check wheel servers clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo      train three small models under the meter, compare them, write the report"
 	@echo "make test      the tests, a few minutes"
 	@echo "make test-all  the slow ones too: servers, browsers, faults ('make servers' installs those)"
+	@echo "make gpu-check on a machine with an NVIDIA GPU: its counter, its clock, what metering costs"
 	@echo "make lint types bench wheel clean"
 
 demo: $(VENV)/.demo-installed
@@ -40,6 +41,12 @@ bench: $(VENV)/.dev-installed
 	@for script in tests/bench/*.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
+
+# What only a real GPU can tell; some 17 minutes. ONLY=T1,T2 runs some of the probes.
+# Changes no clock, limit or mode of the GPU. Another Python than .venv's:
+# PYTHONPATH=tests python tests/gpu/check.py
+gpu-check: $(VENV)/.dev-installed
+	PYTHONPATH=tests $(BIN)/python tests/gpu/check.py --only "$(ONLY)"
 
 # By way of the source archive, which is thereby known to be complete.
 wheel: $(VENV)/.dev-installed

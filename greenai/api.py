@@ -47,6 +47,7 @@ def track(
     metrics_address: str | None = None,
     warmup_s: float | None = None,
     resume: bool | None = None,
+    codecarbon_check: bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Tracker:
     """Meter a plain training loop.
@@ -68,6 +69,8 @@ def track(
         metrics_address: Address of the endpoint; loopback where None.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
+            to compare; takes its package, and some CPU time at the lowest priority.
         config: Facts to keep with the record; ``repeat`` pairs runs in comparisons.
 
     Returns:
@@ -95,6 +98,7 @@ def track(
         metrics_address=metrics_address,
         warmup_s=warmup_s,
         resume=resume,
+        codecarbon_check=codecarbon_check,
     )
     return Tracker(settings, config=config, find_hook=_gpu_clock)
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 110
 """Columns where the output is no terminal and nothing else is asked for."""
 
+SECONDS_MAX = 3600.0
+"""No sensor is examined for longer."""
+
 EXTRAS = {
     "codecarbon": "codecarbon",
     "lightning": "lightning",
@@ -75,6 +78,25 @@ Region = Annotated[str | None, typer.Option(help="State, province or zone of tha
 Pue = Annotated[
     float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
 ]
+
+
+def _span(seconds: float) -> float:
+    """Refuse what is no span of time; NaN passes every bound that is compared with."""
+    if not 0 < seconds <= SECONDS_MAX:
+        raise typer.BadParameter(f"{seconds} is not between 0 and {SECONDS_MAX:g} seconds")
+    return seconds
+
+
+def _names(names: list[str] | None) -> list[str] | None:
+    """Refuse a sensor that nobody knows."""
+    from greenai.errors import SensorError  # noqa: PLC0415 - only here
+    from greenai.sensors import check_names  # noqa: PLC0415 - only this command names sensors
+
+    try:
+        check_names(names or [])
+    except SensorError as error:
+        raise typer.BadParameter(f"{error.what} {error.hint}") from None
+    return names
 
 
 @app.command()
@@ -159,19 +181,42 @@ def export(
 
 @app.command()
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object; what is unknown is null.")
+    ] = False,
+    seconds: Annotated[
+        float,
+        typer.Option(callback=_span, help="How long each sensor is read; more tells more."),
+    ] = 3.0,
+    sensor: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_names,
+            help="Examine this one only; may be given several times.",
+            show_default="all",
+        ),
+    ] = None,
 ) -> None:
-    """Say which sensors work here and why others do not; exit 1 where nothing is measured."""
-    from greenai import doctor as doctors  # noqa: PLC0415 - opens hardware libraries
+    """Say which sensors work here and why others do not.
 
-    found = doctors.examine()
+    Each sensor works, is refused with the one command that mends it, is not on this machine, or is
+    not needed beside a counter. Of each device that works: power (and whether that is at rest),
+    noise, how often its value changes, how long a read takes, its counter against the integral of
+    its power. Then what a run's totals would lack, and what a mark costs the training thread here.
+
+    Exit code 0 where at least one measured source works, 1 where none does, 2 for a wrong option.
+    """
+    from greenai import doctor as doctors  # noqa: PLC0415 - opens hardware libraries
+    from greenai.doctor_text import lines  # noqa: PLC0415 - the same
+
+    found = doctors.examine(sensor or None, seconds=seconds, say=_progress)
+    _progress("")
     if json:
-        import dataclasses  # noqa: PLC0415 - for scripts only
         from json import dumps  # noqa: PLC0415 - for scripts only
 
-        typer.echo(dumps(dataclasses.asdict(found), indent=2, allow_nan=False))
+        typer.echo(dumps(doctors.to_json(found), indent=2, allow_nan=False, ensure_ascii=False))
     else:
-        for line in doctors.lines(found):
+        for line in lines(found):
             typer.echo(line)
     raise typer.Exit(0 if found.measured else 1)
 
@@ -327,6 +372,13 @@ def _say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
         typer.echo(f"{what + ':':<8}{path}")
     if more:
         typer.echo(f"        and {more} more")
+
+
+def _progress(text: str) -> None:
+    """Show on a terminal what is going on, in one line; an empty text wipes it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
 
 
 def _complain(text: str, style: str = "red") -> None:

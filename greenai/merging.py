@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from greenai.analysis.attribution import Attribution, attribute
 from greenai.analysis.series import power_curve
+from greenai.analysis.share import JobEnergy, job_energy, together
 from greenai.analysis.subphases import subphases
 from greenai.metrics import PHASES, SUB_PHASES
 from greenai.sensors.base import KINDS
@@ -113,6 +115,43 @@ def subphases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
         }
     )
     return frame[count > 0].reset_index(drop=True)
+
+
+def job_energy_of(parts: tuple[Part, ...]) -> JobEnergy:
+    """The job's part of the CPUs' energy, over all hosts and attempts."""
+    found = []
+    for part in parts:
+        edges_ns = part.energies.timeline.edges_ns
+        cpus = [one for one in part.energies.channels if one.channel.kind == "cpu"]
+        shares = [
+            readings
+            for readings in part.attempt.readings
+            if readings.channel.quantity == "job_share_ratio"
+        ]
+        if cpus and len(edges_ns):
+            all_series, cpu_j = [one.series for one in cpus], sum(one.covered_j for one in cpus)
+            start_ns, end_ns = int(edges_ns[0]), int(edges_ns[-1])
+            found.append(job_energy(shares[:1], all_series, start_ns, end_ns, cpu_j))
+    return together(found)
+
+
+def duration_s(parts: tuple[Part, ...]) -> float:
+    """Sum over attempts of the longest rank's time; NaN without marks."""
+    longest: dict[int, float] = {}
+    for part in parts:
+        edges_ns = part.energies.timeline.edges_ns
+        number = part.attempt.attempt
+        seconds = float(edges_ns[-1] - edges_ns[0]) / NS_PER_S if len(edges_ns) > 1 else 0.0
+        longest[number] = max(longest.get(number, 0.0), seconds)
+    return sum(longest.values()) if longest else math.nan
+
+
+def energy_bounds_j(parts: tuple[Part, ...]) -> tuple[float, float]:
+    """Bounds on the energy of all parts; NaN where any of it is no measurement."""
+    channels = [one for part in parts for one in part.energies.channels if len(one.series.t_ns)]
+    if not channels or any(one.channel.trust != "measured" for one in channels):
+        return math.nan, math.nan  # a model has no hard bounds
+    return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
 
 
 def launch_numbers(parts: tuple[Part, ...]) -> dict[int, int]:

@@ -12,9 +12,14 @@ import pandas as pd
 from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
+from greenai.analysis.node import node_energies
+from greenai.crosscheck import codecarbon_check
 from greenai.errors import RecordError
 from greenai.merging import (
     curves_of,
+    duration_s,
+    energy_bounds_j,
+    job_energy_of,
     launch_numbers,
     parts_of,
     phases_of,
@@ -228,7 +233,8 @@ class Run:
         emitted = self.footprint()
         known = steps[steps["energy_j"].notna()]
         steps_j = float(phases[["train_step", "data_wait"]].sum(min_count=1))
-        low_j, high_j = self._energy_bounds()
+        low_j, high_j = energy_bounds_j(self.parts)
+        job = job_energy_of(self.parts)
         tokens = float(known["tokens"].sum(skipna=False)) if len(known) else math.nan
         present, expected = self._ranks()
         wasted = steps.loc[steps["rolled_back"].astype(bool), "energy_j"]
@@ -238,7 +244,7 @@ class Run:
             "run_id": self.run_id,
             "variant": self.variant,
             "started_utc": self.record.manifest.get("started_utc"),
-            "duration_s": self._duration_s(),
+            "duration_s": duration_s(self.parts),
             "ended": self._ended(),
             "attempts": len(set(launch_numbers(self.parts).values())),
             "ranks": present,
@@ -269,6 +275,10 @@ class Run:
             "intensity_place": emitted.place,
             "operational_co2e_g": emitted.operational_co2e_g,
             "warmup_s": self._warmup_s(),
+            "job_cpu_share": job.share,
+            "job_cpu_j": job.energy_j,
+            "codecarbon_check": codecarbon_check(self.parts),
+            "node_j": node_energies((p.attempt, p.energies.timeline.edges_ns) for p in self.parts),
             "notices": list(self.notices),
         }
         return {name: _json(value) for name, value in plain.items()}
@@ -346,24 +356,6 @@ class Run:
 
     def _ended(self) -> str:
         return self.parts[-1].attempt.ended if self.parts else "unknown"
-
-    def _duration_s(self) -> float:
-        """Sum over attempts of the longest rank's time; NaN without marks."""
-        longest: dict[int, float] = {}
-        for part in self.parts:
-            edges_ns = part.energies.timeline.edges_ns
-            number = part.attempt.attempt
-            seconds = float(edges_ns[-1] - edges_ns[0]) / NS_PER_S if len(edges_ns) > 1 else 0.0
-            longest[number] = max(longest.get(number, 0.0), seconds)
-        return sum(longest.values()) if longest else math.nan
-
-    def _energy_bounds(self) -> tuple[float, float]:
-        channels = [
-            one for part in self.parts for one in part.energies.channels if len(one.series.t_ns)
-        ]
-        if not channels or any(one.channel.trust != "measured" for one in channels):
-            return math.nan, math.nan  # a model has no hard bounds
-        return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
 
 
 def _ratio(part: float, whole: float) -> float:

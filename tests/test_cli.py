@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from simulation.counters import a_channel
 
 import greenai
 from greenai import api, cli, doctor
@@ -17,6 +19,9 @@ from greenai.analysis.compare import RunFigures, compare
 from greenai.doctor import Diagnosis, Row
 from greenai.errors import GridError, RecordError
 from greenai.exporters import report_html, report_terminal, tables
+
+if TYPE_CHECKING:
+    from greenai.sensors.base import Trust
 
 GPU = SimpleNamespace(kind="gpu", primary=True)
 CPU = SimpleNamespace(kind="cpu", primary=True)
@@ -235,21 +240,72 @@ def test_export_writes_the_formats_and_says_what_was_cut(
     assert "The last frame was torn." in err
 
 
-@pytest.mark.parametrize(("measured", "code"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(("trust", "code"), [("measured", 0), ("modelled", 1)])
 def test_doctor_fails_where_nothing_is_measured(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    measured: bool,
-    code: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trust: Trust, code: int
 ) -> None:
-    row = Row("rapl", "refused", "RAPL counter is not readable.", "sudo chmod a+r FILE")
-    monkeypatch.setattr(doctor, "examine", lambda: Diagnosis([row], measured, ["GPU energy."]))
+    rows = [
+        Row("rapl", "refused", "RAPL counter is not readable.", "sudo chmod a+r FILE"),
+        Row("nvml", "works", channel=a_channel(trust=trust)),
+    ]
+    asked: list[Any] = []
+
+    def examine(wanted: Any, *, seconds: float, say: Any) -> Diagnosis:
+        asked.append((wanted, seconds))
+        say("reading")
+        return Diagnosis(rows, ["GPU energy."])
+
+    monkeypatch.setattr(doctor, "examine", examine)
     assert exit_code("doctor") == code
-    assert "hint: sudo chmod a+r FILE" in capsys.readouterr().out
-    assert exit_code("doctor", "--json") == code
+    out, err = capsys.readouterr()
+    assert "hint: sudo chmod a+r FILE" in out
+    assert err == ""  # no terminal, no progress
+    assert exit_code("doctor", "--json", "--seconds", "7", "--sensor", "rapl") == code
     plain = json.loads(capsys.readouterr().out)
     assert plain["rows"][0]["sensor"] == "rapl"
-    assert plain["measured"] is measured
+    assert plain["measured"] is (code == 0)
+    assert asked == [(None, 3.0), (["rapl"], 7.0)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--seconds", text] for text in ("0", "-1", "nan", "inf", "1e9", "soon")),
+        ["--sensor", "nvidia"],
+        ["--sensor", "replay:"],
+    ],
+)
+def test_doctor_refuses_what_it_cannot_examine(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("doctor", *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert arguments[0].removeprefix("--") in err
+
+
+def test_doctor_shows_its_progress_on_a_terminal_and_wipes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(
+        doctor, "examine", lambda *_, say, **__: say("reading") or Diagnosis([], [])
+    )
+    assert exit_code("doctor") == 1
+    assert "reading" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[K")
+
+
+def test_help_of_doctor_answers_what_is_asked_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("doctor", "--help") == 0
+    out = capsys.readouterr().out
+    for word in ("--json", "--seconds", "--sensor", "Exit code 0", "null", "mends", "mark"):
+        assert word in out
 
 
 def test_bench_prints_what_it_found_and_where_it_lies(

@@ -301,3 +301,23 @@ def test_a_manifest_from_elsewhere_is_data(settings: Any) -> None:
     else:
         with pytest.raises(RecordError, match="setting"):
             a_run(strange, settings=settings)
+
+
+def test_the_jobs_share_stands_beside_the_whole_and_changes_nothing() -> None:
+    rows = [(START_NS + k * S, START_NS + (k + 1) * S, 0.25, 1 if k == 0 else 0) for k in range(8)]
+    share = readings_of(
+        a_channel(
+            quantity="job_share_ratio", kind="cpu", device="job", device_key="host/job",
+            method="cgroup_cpu_time", primary=False,
+        ),
+        rows,
+    )  # fmt: skip
+    alone = a_run(an_attempt([power(100), power(50, **CPU)], marks(0, 10))).summary()
+    shared = a_run(an_attempt([power(100), power(50, **CPU), share], marks(0, 10))).summary()
+    assert shared["job_cpu_share"] == pytest.approx(0.25)
+    assert shared["job_cpu_j"] == pytest.approx(0.25 * shared["component_j"]["cpu"])
+    assert (alone["job_cpu_share"], alone["job_cpu_j"]) == (None, None)
+    told = {"job_cpu_share", "job_cpu_j"}
+    assert {k: v for k, v in shared.items() if k not in told} == {
+        k: v for k, v in alone.items() if k not in told
+    }

@@ -133,13 +133,15 @@ def _smooth_w(length_ns: Floats, mean_w: Floats) -> Floats:
     """Power at each knot, from the intervals on its two sides; 0 at the ends."""
     at_knot_w = np.zeros(len(mean_w) + 1)
     before, after = mean_w[:-1], mean_w[1:]
-    both = (before > 0) & (after > 0)
     weight_before = length_ns[:-1] + 2 * length_ns[1:]
     weight_after = 2 * length_ns[:-1] + length_ns[1:]
-    weighted = np.divide(weight_before, before, out=np.ones(len(before)), where=both)
-    weighted += np.divide(weight_after, after, out=np.ones(len(after)), where=both)
-    total = weight_before + weight_after
-    at_knot_w[1:-1] = np.where(both & (total > 0), total / np.maximum(weighted, 1e-300), 0.0)
+    weighted = weight_before * after + weight_after * before
+    at_knot_w[1:-1] = np.divide(
+        (weight_before + weight_after) * before * after,
+        weighted,
+        out=np.zeros(len(before)),
+        where=weighted > 0,
+    )
     return at_knot_w
 
 

@@ -49,6 +49,8 @@ AHEAD = 4
 """Knots after a moment that shape the course of energy around it (see ``course``)."""
 AHEAD_NS = NS_PER_S
 """A counter that changes seldom is not waited for any longer than this."""
+POWER_NS = 300_000_000
+"""The latest power is the mean over at least this long: a single interval's end may be unsure."""
 CONTEXT = 8
 """Settled rows of a channel that are kept for the same reason."""
 
@@ -215,10 +217,10 @@ class RunningAttribution:
             np.array(columns[4], dtype=np.uint8),
         )
         series = series_from(readings)
-        if len(series.t_ns) > 1 and series.t_ns[-1] > series.t_ns[0]:
-            last = int(np.flatnonzero(series.t_ns < series.t_ns[-1])[-1])
-            seconds = (series.t_ns[-1] - series.t_ns[last]) / NS_PER_S
-            self.power_w[place] = float((series.energy_j[-1] - series.energy_j[last]) / seconds)
+        since = np.flatnonzero(series.t_ns <= series.t_ns[-1] - POWER_NS) if len(rows) > 1 else []
+        if len(since):
+            seconds = (series.t_ns[-1] - series.t_ns[since[-1]]) / NS_PER_S
+            self.power_w[place] = float(series.energy_j[-1] - series.energy_j[since[-1]]) / seconds
         return series
 
     def _settleable_ns(self, series: list[Series], *, closed: bool) -> int:

@@ -163,5 +163,12 @@ class SelfPaced(Sensor, Protocol):
     """Moment on the monotonic clock at which the next read is due."""
 
 
+class Examinable(Sensor, Protocol):
+    """A sensor that reads some of its energy and power seldom, and all of it when asked to."""
+
+    def read_all(self) -> list[Reading]:
+        """Read all energy and power now: for an examination of seconds, never beside a training."""
+
+
 Opener = Callable[[], tuple[list[Sensor], list[Refusal]]]
 """Opens all of one interface; may take seconds, never raises: what fails comes back refused."""

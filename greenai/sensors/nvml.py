@@ -64,6 +64,7 @@ class NvmlSensor:
         self._metering = [line for line in lines if line.channel.primary]
         self._informing = [line for line in lines if not line.channel.primary]
         self._lines = self._metering + self._informing
+        self._turn = -1
         self.due_ns = 0
         self.channels = tuple(line.channel for line in self._lines)
 
@@ -71,7 +72,7 @@ class NvmlSensor:
         """Read what is due: energy first, then of what informs one line a time.
 
         So that facts of eight boards do not hold up the energy of one, a single one of them is
-        read at each turn, the longest due first.
+        looked at in each call, by turns.
         """
         now_ns = monotonic_ns() + TOGETHER_NS
         readings = [
@@ -80,9 +81,10 @@ class NvmlSensor:
             if line.due_ns <= now_ns
         ]
         if self._informing:
-            at = min(range(len(self._informing)), key=lambda k: self._informing[k].due_ns)
-            if self._informing[at].due_ns <= now_ns:
-                readings.append(self._informing[at].read(len(self._metering) + at))
+            self._turn = (self._turn + 1) % len(self._informing)
+            line = self._informing[self._turn]
+            if line.due_ns <= now_ns:
+                readings.append(line.read(len(self._metering) + self._turn))
         # What informs is read along: it wakes nobody where energy does so all the time.
         self.due_ns = min(line.due_ns for line in self._metering or self._informing)
         return readings
@@ -93,6 +95,15 @@ class NvmlSensor:
             self._open = False
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
+
+    def read_all(self) -> list[Reading]:
+        """Read energy and power of every GPU, due or not, and what else is due."""
+        now_ns = monotonic_ns()
+        return [
+            line.read(position)
+            for position, line in enumerate(self._lines)
+            if line.channel.quantity in {"energy_j", "power_w"} or line.due_ns <= now_ns
+        ]
 
 
 def open_nvml(

@@ -85,7 +85,7 @@ class Job:
             keeper = writer(claim.attempt_folder)
             self.ended = self.sampler.run(keeper, Serving(self.region, config))
 
-        self.thread = threading.Thread(target=keep_record)
+        self.thread = threading.Thread(target=keep_record, daemon=True)
         self.thread.start()
 
     def train(self, steps: int, step_s: float) -> None:
@@ -151,7 +151,7 @@ def test_live_totals_follow_the_training(folder: Path) -> None:
     job = Job(folder, Meter())
     job.train(20, 0.05)
     give_up = time.monotonic() + 5
-    while job.region.totals().settled_step < 15 and time.monotonic() < give_up:
+    while not job.region.totals().settled_step >= 15 and time.monotonic() < give_up:
         time.sleep(0.02)
     totals = job.region.totals()
     assert totals.power_w == pytest.approx(WATTS, rel=0.3)
