@@ -30,7 +30,9 @@ DITHER = 0.1
 FINE_NS = 2 * NS_PER_MS
 """Between two reads where a change is expected."""
 LEAD_NS = 3 * NS_PER_MS
-"""Reading begins this long before the expected change; earlier after a change that was missed."""
+"""Reading begins this long before the expected change; earlier after a change that was missed …"""
+LEAD_MAX_NS = 12 * NS_PER_MS
+"""… but not earlier than this: a driver that is slow to answer is not asked all the time."""
 OVERDUE_NS = 12 * NS_PER_MS
 """A change later than this is no longer awaited at the fine pace."""
 WORTH_NS = 50 * NS_PER_MS
@@ -171,7 +173,7 @@ class Pacing:
         """Move phase and period to where the change was; give up what does not hold."""
         if missed:  # a wide bracket tells neither phase nor period, only that it came too early
             self._misses += 1
-            self._lead_ns = min(2 * self._lead_ns, int(self._period_ns) // SHARE)
+            self._lead_ns = min(2 * self._lead_ns, LEAD_MAX_NS)
             if self._misses > MISSES_MAX:
                 self._rest(middle_ns)
         else:

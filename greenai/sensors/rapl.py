@@ -255,6 +255,10 @@ def _order(counter: OpenCounter) -> tuple[list[float], int]:
     return numbers or [math.inf], list(KINDS).index(counter.domain.part)
 
 
+INSIDE = ("core", "uncore")
+"""Parts of a package that are things of their own: a key of the package alone is the whole."""
+
+
 def _channel(counter: OpenCounter, host: str) -> Channel:
     part, package = counter.domain
     device = {"package": f"cpu-{package}", "psys": package}.get(
@@ -266,7 +270,7 @@ def _channel(counter: OpenCounter, host: str) -> Channel:
         quantity="energy_j",
         kind=KINDS[part],
         device=device,
-        device_key=f"{host}/{package}",
+        device_key=f"{host}/{package}" + (f"/{part}" if part in INSIDE else ""),
         method="rapl" if of_file else "rapl_perf",
         trust="measured",
         primary=part in SUMMED,

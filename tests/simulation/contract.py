@@ -150,8 +150,8 @@ def rapl(room: Room) -> Case:
         return {"dram-1"}
 
     def deny() -> None:
-        for zone in zones.values():
-            tree.deny(zone)
+        for folder in tree.root.iterdir():
+            tree.deny(folder.name)
 
     root = tree.root.parent.parent
     return Case(
