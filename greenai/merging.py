@@ -225,6 +225,7 @@ def _steps_of_part(part: Part) -> pd.DataFrame:
             "attribution": pd.Series(energies.labels).where(np.isfinite(total_j), None),
             "boundary": np.where(steps.on_gpu, "cuda_event", "host"),
             "ranks": 1,
+            "beyond_limit": energies.beyond,
         }
     )
 
@@ -244,7 +245,7 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
         {
             "epoch": "first", "start_utc_ns": "min", "end_utc_ns": "max", "duration_s": "max",
             "batches": "sum", "loss": "first", "attribution": "last", "boundary": "max",
-            "ranks": "sum",
+            "ranks": "sum", "beyond_limit": "any",
         }
     )  # fmt: skip
     for column in ("samples", "tokens", "flops"):
@@ -283,7 +284,7 @@ def _steps_of_nothing() -> pd.DataFrame:
     columns = (
         "step epoch start_utc_ns end_utc_ns duration_s batches samples tokens flops loss energy_j "
         "energy_low_j energy_high_j gpu_j cpu_j dram_j other_j measured_share attribution boundary "
-        "ranks attempt rolled_back"
+        "ranks attempt rolled_back beyond_limit"
     )
     return pd.DataFrame({name: [] for name in columns.split()})
 

@@ -54,6 +54,7 @@ STEP_COLUMNS = (
     "operational_co2e_g",
     "ranks",
     "rolled_back",
+    "beyond_limit",
 )
 """Columns of steps.csv and steps.parquet, in this order; readers of others depend on it."""
 

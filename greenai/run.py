@@ -30,15 +30,7 @@ from greenai.merging import (
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
-from greenai.shortfalls import (
-    about_devices,
-    about_early_ends,
-    about_missing_ranks,
-    devices_missing,
-    length_ns,
-    seconds_of,
-    whole_number,
-)
+from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
@@ -322,21 +314,7 @@ class Run:
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """What a reader must know, in sentences."""
-        said: list[str] = list(self.record.problems)
-        present, expected = self._ranks()
-        if present < expected:
-            said.append(about_missing_ranks({part.attempt.rank for part in self.parts}, expected))
-        for part in self.parts:
-            said.extend(part.attempt.problems)
-            said.extend(part.energies.timeline.problems)
-            for event in part.attempt.events:
-                if event.get("reason"):
-                    device = f"{event['device']}: " if event.get("device") else ""
-                    said.append(f"{event.get('what')}: {device}{event['reason']}")
-            said.extend(about_devices(part))
-            if sampler := part.attempt.manifest.get("sampler"):
-                said.append(f"The sensors were read in a {sampler}.")
-        said.extend(about_early_ends(self.parts))
+        said = notices(self.record, self.parts, self._ranks())
         said.extend(self.footprint().assumptions)
         return tuple(dict.fromkeys(said))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from greenai.analysis.agreement import agreements
+from greenai.analysis.counted import counted, used_devices
+
 if TYPE_CHECKING:
     from greenai.analysis.counted import Counted
     from greenai.merging import Part
-    from greenai.record.types import Attempt
+    from greenai.record.types import Attempt, Record
 
 RANKS_MAX = 1_000_000
 RANKS_NAMED = 10
@@ -109,4 +112,55 @@ def about_counted(attempt: Attempt, decided: Counted) -> list[str]:
             "sensor has under this name: its energy is known only as part of another device, if "
             "at all."
         )
+    return said
+
+
+def about_powers(part: Part) -> list[str]:
+    """Name devices whose counter and power disagree, and steps beyond a device's greatest power."""
+    said = [
+        f"{one.device}: its power readings say {one.ratio:.2f} times what its energy counter says "
+        f"(± {one.error:.2f}); one of them is wrong, and which one nobody can tell."
+        for one in agreements(part.attempt)
+        if one.differs
+    ]
+    if beyond := int(part.energies.beyond.sum()):
+        said.append(
+            f"In {beyond} steps a device drew more than 1.2 times its power limit: their intervals "
+            "rest on a premise that did not hold."
+        )
+    assumed = sorted(
+        {one.channel.device for one in part.energies.channels if one.channel.assumed_used}
+    )
+    if assumed and not used_devices(part.attempt.marks):
+        said.append(
+            f"{', '.join(assumed)}: summed because visible; nobody told which GPUs the run uses."
+        )
+    return said
+
+
+def notices(record: Record, parts: tuple[Part, ...], ranks: tuple[int, int]) -> list[str]:
+    """What a reader of a run must know of its record, in sentences.
+
+    Args:
+        record: The record.
+        parts: Its attempts of ranks.
+        ranks: How many ranks are there, and how many there should be.
+    """
+    said: list[str] = list(record.problems)
+    present, expected = ranks
+    if present < expected:
+        said.append(about_missing_ranks({part.attempt.rank for part in parts}, expected))
+    for part in parts:
+        said.extend(part.attempt.problems)
+        said.extend(part.energies.timeline.problems)
+        for event in part.attempt.events:
+            if event.get("reason"):
+                device = f"{event['device']}: " if event.get("device") else ""
+                said.append(f"{event.get('what')}: {device}{event['reason']}")
+        said.extend(about_devices(part))
+        said.extend(about_counted(part.attempt, counted(part.attempt)))
+        said.extend(about_powers(part))
+        if sampler := part.attempt.manifest.get("sampler"):
+            said.append(f"The sensors were read in a {sampler}.")
+    said.extend(about_early_ends(parts))
     return said

@@ -27,6 +27,12 @@ FITS = 0.1
 """A break at the mark must explain the interval's energy to within this share."""
 
 
+AHEAD = 4
+"""Knots after a moment that shape the course of energy around it."""
+AHEAD_NS = NS_PER_S
+"""A counter that changes seldom is not waited for any longer than this."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Course:
     """Covered energy as a function of time: a monotone cubic in each of its intervals.
@@ -120,6 +126,19 @@ def course(series: Series, marks_ns: Ns) -> Course:
     begin_w = np.where(smooth[:-1], at_knot_w[:-1], mean_w)
     end_w = np.where(smooth[1:], at_knot_w[1:], mean_w)
     return Course(t_ns, energy_j, begin_w, end_w)
+
+
+def final_ns(one: Series) -> int:
+    """Up to when no later reading changes the course of a channel's energy.
+
+    A counter's course in one interval depends on the intervals around it; an integrated power
+    holds as it was read.
+    """
+    last_ns = int(one.t_ns[-1])
+    if one.channel.quantity != "energy_j":
+        return last_ns
+    final_ns = int(one.t_ns[-1 - AHEAD]) if len(one.t_ns) > AHEAD else int(one.t_ns[0])
+    return max(final_ns, last_ns - AHEAD_NS)
 
 
 def _mean_w(t_ns: Ns, energy_j: Floats) -> Floats:

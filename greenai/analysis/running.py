@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from greenai.analysis.course import course
+from greenai.analysis.counted import DEVICE_NOTE, counted_channels
+from greenai.analysis.course import course, final_ns
 from greenai.analysis.series import SILENCE_NS, bridged_energy, is_covered, series_from
 from greenai.analysis.timeline import (
     DATA_WAIT,
@@ -45,14 +46,10 @@ if TYPE_CHECKING:
     from greenai.sensors.base import Channel
     from greenai.units import Floats
 
-AHEAD = 4
-"""Knots after a moment that shape the course of energy around it (see ``course``)."""
-AHEAD_NS = NS_PER_S
-"""A counter that changes seldom is not waited for any longer than this."""
 POWER_NS = 300_000_000
 """The latest power is the mean over at least this long: a single interval's end may be unsure."""
 CONTEXT = 8
-"""Settled rows of a channel that are kept for the same reason."""
+"""Settled rows of a channel that are kept because they shape the course of what follows."""
 
 ReadingRow = tuple[int, int, int, float, int]
 MarkRow = tuple[int, int, int, int, float]
@@ -86,11 +83,10 @@ class _Pending:
         self.duration_ns = 0.0
         self.known = True
 
-    def widen(self, channels: int) -> None:
-        more = channels - len(self.train_j)
-        if more:
-            self.train_j = np.append(self.train_j, np.zeros(more))
-            self.wait_j = np.append(self.wait_j, np.zeros(more))
+    def choose(self, kept: list[int], added: int) -> None:
+        """Keep the channels at these places and add new ones."""
+        self.train_j = np.append(self.train_j[kept], np.zeros(added))
+        self.wait_j = np.append(self.wait_j[kept], np.zeros(added))
 
 
 class RunningAttribution:
@@ -114,7 +110,8 @@ class RunningAttribution:
         """Latest power by primary channel; NaN while unknown."""
         self.settled_ns: int | None = None
         """Time up to which everything is settled; None before anything is."""
-        self._seen = 0
+        self._seen: list[Channel] = []
+        self._used: frozenset[str] = frozenset()
         self._stop_ns: int | None = None
         self._places: dict[int, int] = {}
         self._rows: list[list[ReadingRow]] = []
@@ -143,20 +140,36 @@ class RunningAttribution:
         return limit_w * max(0, now_ns - self.settled_ns) / NS_PER_S
 
     def add_channels(self, channels: Sequence[Channel]) -> None:
-        """Take all channels known so far; only primary ones that carry energy are attributed."""
-        for position in range(self._seen, len(channels)):
-            channel = channels[position]
-            if channel.primary and channel.quantity in {"energy_j", "power_w"}:
-                self._places[position] = len(self.channels)
-                self.channels.append(channel)
-                self._rows.append([])
-                self._newest_ns.append(0)
-                self._booked_ns.append(0)
-                self.power_w.append(math.nan)
-        self._seen = len(channels)
-        more = len(self.channels) - len(self.phase_j)
-        self.phase_j = np.vstack([self.phase_j, np.zeros((more, len(PHASES)))])
-        self._pending.widen(len(self.channels))
+        """Take all channels known so far; only those that are summed are attributed."""
+        if len(channels) == len(self._seen):
+            return
+        self._seen = list(channels)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Attribute what is summed as far as is told: more channels, or fewer (see counted)."""
+        summed = counted_channels(self._seen, self._used).summed
+        kept = [place for position, place in self._places.items() if position in summed]
+        added = [position for position in summed if position not in self._places]
+        held = [position for position in self._places if position in summed]
+        self._places = {position: place for place, position in enumerate(held + added)}
+        self.channels = [self._seen[position] for position in self._places]
+        for column in (self._rows, self._newest_ns, self._booked_ns, self.power_w):
+            column[:] = [column[place] for place in kept]
+        self._rows += [[] for _ in added]
+        self._newest_ns += [0] * len(added)
+        self._booked_ns += [0] * len(added)
+        self.power_w += [math.nan] * len(added)
+        more = np.zeros((len(added), len(PHASES)))
+        self.phase_j = np.vstack([self.phase_j[kept], more])
+        self._pending.choose(kept, len(added))
+
+    def _hear(self, mark: MarkRow) -> None:
+        """Learn from a note which device the training uses."""
+        name = self._names[mark[2]] if mark[2] < len(self._names) else ""
+        if mark[1] == NOTE and name.startswith(DEVICE_NOTE):
+            self._used |= {name.removeprefix(DEVICE_NOTE)}
+            self._choose()
 
     def feed(
         self, readings: Iterable[ReadingRow], marks: Iterable[MarkRow], names: tuple[str, ...]
@@ -169,6 +182,8 @@ class RunningAttribution:
             self._marks.append(mark)
             if mark[1] == STOP:
                 self._stop_ns = mark[0]
+            elif mark[1] == NOTE:
+                self._hear(mark)
         for row in readings:
             place = self._places.get(row[0])
             if place is not None:
@@ -236,7 +251,7 @@ class RunningAttribution:
             if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] >= SILENCE_NS:
                 self.power_w[place] = math.nan  # a device that is silent has no latest power
         speaking = [
-            _final_ns(one)
+            final_ns(one)
             for one in series
             if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] < SILENCE_NS
         ]
@@ -375,19 +390,6 @@ class RunningAttribution:
             del rows[: max(0, settled - CONTEXT)]
             kept_ns = min(kept_ns, rows[0][1]) if rows else kept_ns
         del self._breaks_ns[: bisect.bisect_left(self._breaks_ns, kept_ns)]
-
-
-def _final_ns(one: Series) -> int:
-    """Up to when no later reading changes the course of a channel's energy.
-
-    A counter's course in one interval depends on the intervals around it; an integrated power
-    holds as it was read.
-    """
-    last_ns = int(one.t_ns[-1])
-    if one.channel.quantity != "energy_j":
-        return last_ns
-    final_ns = int(one.t_ns[-1 - AHEAD]) if len(one.t_ns) > AHEAD else int(one.t_ns[0])
-    return max(final_ns, last_ns - AHEAD_NS)
 
 
 def _starts_before_a_step(rows: list[MarkRow]) -> bool:
