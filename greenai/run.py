@@ -13,6 +13,7 @@ import pandas as pd
 from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
+from greenai.analysis.node import node_energies
 from greenai.analysis.series import power_curve
 from greenai.crosscheck import codecarbon_check
 from greenai.errors import RecordError
@@ -300,6 +301,7 @@ class Run:
             "job_cpu_share": job.share,
             "job_cpu_j": job.energy_j,
             "codecarbon_check": codecarbon_check(self.parts),
+            "node_j": node_energies((p.attempt, p.energies.timeline.edges_ns) for p in self.parts),
             "notices": list(self.notices),
         }
         return {name: _json(value) for name, value in plain.items()}

@@ -90,6 +90,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "click": {"cli"},
     "rich": {"cli", "exporters", "workloads"},
     "pynvml": {"sensors.nvml"},
+    "amdsmi": {"sensors.amd"},
+    "zeus_apple_silicon": {"sensors.apple"},
+    "pyhlml": {"sensors.habana"},
     "prometheus_client": {"exporters.prometheus"},
     "codecarbon": {
         "sensors.codecarbon",
@@ -172,7 +175,9 @@ def targets_of(node: ast.AST) -> list[str]:
         case ast.ImportFrom():
             return ["."]
         case ast.Call(
-            func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__"),
+            func=ast.Attribute(attr="import_module")
+            | ast.Name(id="import_module" | "__import__")
+            | ast.Attribute(value=ast.Name(id="bindings"), attr="load"),
             args=[ast.Constant(value=str(target)), *_],
         ):
             return [target]
@@ -231,6 +236,7 @@ def test_a_module_has_a_row_in_the_table(module: str) -> None:
         ("analysis.series", "from greenai.record.reader import open_record"),
         ("sensors.rapl", "if True:\n    import torch"),
         ("sensors.rapl", "import importlib\nimportlib.import_module('pynvml')"),
+        ("sensors.rapl", "bindings.load('amdsmi')"),
         ("exporters.tables", "from greenai.api import Run"),
         ("exporters.tables", "import requests"),
         ("exporters.tables", "from . import prometheus"),
@@ -299,6 +305,8 @@ def test_third_parties_are_declared_as_dependencies() -> None:
     distributions = {
         "prometheus_client": "prometheus-client",
         "pynvml": "nvidia-ml-py",
+        "pyhlml": "habana-pyhlml",
+        "zeus_apple_silicon": "zeus-apple-silicon",
         "pytorch_lightning": "pytorch-lightning",
         "click": "typer",  # typer brings it
         "torch": "pytorch-lightning",  # pytorch-lightning brings it

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from greenai.settings import Settings
 
 CONFIG_MAX = 200_000
-DEVICE_SENSORS = ("nvml",)
+DEVICE_SENSORS = ("nvml", "amd", "intel", "habana")
 """Sensors of devices that belong to one rank; the others meter the whole host."""
 THREAD_PERIOD_NS = 100_000_000
 """Where no process may be started the sensors are read in a thread, at most ten times a second."""
@@ -91,7 +91,7 @@ def sensor_names(wanted: tuple[str, ...] | None, local_rank: int) -> list[str] |
 
     Example:
         >>> sensor_names(None, 0), sensor_names(None, 3), sensor_names(("rapl",), 3)
-        (None, ['nvml'], [])
+        (None, ['nvml', 'amd', 'intel', 'habana'], [])
     """
     if local_rank == 0:
         return None if wanted is None else list(wanted)

@@ -114,6 +114,7 @@ def open_codecarbon(
     *,
     counters_wanted: bool = True,
     syscall: Syscall = perf_event_open,
+    covered: frozenset[Kind] = frozenset(),
 ) -> tuple[list[Sensor], list[Refusal]]:
     """Open models for CPU and RAM where no counter is readable; never a model beside a counter.
 
@@ -121,13 +122,16 @@ def open_codecarbon(
         sys_root: Root of the sys file system, to see what has a counter.
         proc: Root of the proc file system.
         counters_wanted: Whether the counters are used too; if not, leaving them to no one is said.
+        covered: Kinds that another sensor of this machine contains.
         syscall: Opens a perf event, for counters whose files are closed.
 
     Returns:
         One sensor, or none; and what is refused.
     """
     counted = readable_kinds(sys_root, proc, syscall)
-    kinds: list[Kind] = [kind for kind in ("cpu", "dram") if kind not in counted]
+    kinds: list[Kind] = [kind for kind in ("cpu", "dram") if kind not in counted | covered]
+    if not kinds and covered:
+        return [], []
     if not kinds:
         reason = "RAPL counters are readable here: a model is not used in their place."
         refusals = [Refusal("codecarbon", reason, 'add "rapl" to the sensors')]
