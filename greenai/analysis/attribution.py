@@ -213,8 +213,8 @@ def attribute(attempt: Attempt, already_counted: Container[tuple[str, str]] = ()
         already_counted: (device_key, kind) of devices that another rank counts.
 
     Returns:
-        Energies per channel that is summed (see ``counted``). For each,  finite steps, phases and the
-        unattributed rest add up to the covered energy.
+        Energies per channel that is summed (see ``counted``). For each, finite steps, phases and
+        the unattributed rest add up to the covered energy.
     """
     summed = [attempt.readings[position] for position in counted(attempt).summed]
     all_series = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from greenai.analysis.knots import NARROW_NS
 from greenai.analysis.series import COVERED
 from greenai.units import NS_PER_S
 
@@ -128,17 +129,24 @@ def course(series: Series, marks_ns: Ns) -> Course:
     return Course(t_ns, energy_j, begin_w, end_w)
 
 
-def final_ns(one: Series) -> int:
+def final_ns(series: Series) -> int:
     """Up to when no later reading changes the course of a channel's energy.
 
-    A counter's course in one interval depends on the intervals around it; an integrated power
-    holds as it was read.
+    A counter's course in one interval depends on the intervals around it, and the moment of a
+    change with a wide bracket on the next narrow one; an integrated power holds as it was read.
+
+    Args:
+        series: Cumulative energy of one channel, with at least one knot.
+
+    Returns:
+        A moment, in nanoseconds; never more than one second before the last knot.
     """
-    last_ns = int(one.t_ns[-1])
-    if one.channel.quantity != "energy_j":
+    last_ns = int(series.t_ns[-1])
+    if series.channel.quantity != "energy_j":
         return last_ns
-    final_ns = int(one.t_ns[-1 - AHEAD]) if len(one.t_ns) > AHEAD else int(one.t_ns[0])
-    return max(final_ns, last_ns - AHEAD_NS)
+    narrow = np.flatnonzero(series.t_hi_ns - series.t_lo_ns <= NARROW_NS)
+    final = min(len(series.t_ns) - 1 - AHEAD, int(narrow[-1])) if len(narrow) > 1 else 0
+    return max(int(series.t_ns[max(final, 0)]), last_ns - AHEAD_NS)
 
 
 def _mean_w(t_ns: Ns, energy_j: Floats) -> Floats:

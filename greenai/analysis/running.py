@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from greenai.analysis.counted import DEVICE_NOTE, counted_channels
 from greenai.analysis.course import course, final_ns
+from greenai.analysis.pending import PendingStep, SettledStep
 from greenai.analysis.series import SILENCE_NS, bridged_energy, is_covered, series_from
 from greenai.analysis.timeline import (
     DATA_WAIT,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 POWER_NS = 300_000_000
 """The latest power is the mean over at least this long: a single interval's end may be unsure."""
-CONTEXT = 8
+CONTEXT = 32
 """Settled rows of a channel that are kept because they shape the course of what follows."""
 
 ReadingRow = tuple[int, int, int, float, int]
@@ -58,35 +58,6 @@ _DROPPED = FIXED_NAMES.index("marks_dropped")
 _TRAIN_START = FIXED_NAMES.index("train_start")
 _OTHER_THREAD = FIXED_NAMES.index("other_thread")
 _EPOCH = FIXED_NAMES.index("epoch")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SettledStep:
-    """A step whose energy no later reading changes; NaN is unknown."""
-
-    index: int
-    epoch: float
-    energy_j: float
-    duration_s: float
-    batches: float
-    tokens: float
-    samples: float
-    flops: float
-
-
-class _Pending:
-    """What has settled of the step that has not ended: per channel the energy of its two parts."""
-
-    def __init__(self, channels: int) -> None:
-        self.train_j = np.zeros(channels)
-        self.wait_j = np.zeros(channels)
-        self.duration_ns = 0.0
-        self.known = True
-
-    def choose(self, kept: list[int], added: int) -> None:
-        """Keep the channels at these places and add new ones."""
-        self.train_j = np.append(self.train_j[kept], np.zeros(added))
-        self.wait_j = np.append(self.wait_j[kept], np.zeros(added))
 
 
 class RunningAttribution:
@@ -121,7 +92,7 @@ class RunningAttribution:
         self._breaks_ns: list[int] = []
         self._names: tuple[str, ...] = FIXED_NAMES
         self._open: list[int] = []
-        self._pending = _Pending(0)
+        self._pending = PendingStep(0)
         self._trained = False
         self._epoch = math.nan
 
@@ -364,7 +335,7 @@ class RunningAttribution:
     def _give_up_pending(self, phase: int) -> None:
         """Time that was open led to no step; what it used belongs to a phase."""
         self.phase_j[:, phase] += self._pending.train_j + self._pending.wait_j
-        self._pending = _Pending(len(self.channels))
+        self._pending = PendingStep(len(self.channels))
 
     def _follow(self, rows: list[MarkRow]) -> None:
         """Remember what is open at the end of the tail."""

@@ -342,7 +342,7 @@ def test_a_lost_gpu_whose_counter_starts_anew_gives_no_negative_energy(
     assert series.energy_j[-1] == pytest.approx(300 * (30 - lost_s), rel=0.01)
 
 
-def test_a_slow_driver_is_called_no_more_often_than_it_can_answer(
+def test_eight_gpus_cost_a_driver_some_hundred_calls_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpus = VirtualGpus(monkeypatch, gpus=8, low_w=300, latency_us=300, tail_every=50)
