@@ -125,12 +125,10 @@ class RunningAttribution:
         held = [position for position in self._places if position in summed]
         self._places = {position: place for place, position in enumerate(held + added)}
         self.channels = [self._seen[position] for position in self._places]
-        for column in (self._rows, self._newest_ns, self._booked_ns, self.power_w):
-            column[:] = [column[place] for place in kept]
-        self._rows += [[] for _ in added]
-        self._newest_ns += [0] * len(added)
-        self._booked_ns += [0] * len(added)
-        self.power_w += [math.nan] * len(added)
+        self._rows = [self._rows[place] for place in kept] + [[] for _ in added]
+        self._newest_ns = [self._newest_ns[place] for place in kept] + [0] * len(added)
+        self._booked_ns = [self._booked_ns[place] for place in kept] + [0] * len(added)
+        self.power_w = [self.power_w[place] for place in kept] + [math.nan] * len(added)
         more = np.zeros((len(added), len(PHASES)))
         self.phase_j = np.vstack([self.phase_j[kept], more])
         self._pending.choose(kept, len(added))
@@ -203,10 +201,12 @@ class RunningAttribution:
             np.array(columns[4], dtype=np.uint8),
         )
         series = series_from(readings)
-        since = np.flatnonzero(series.t_ns <= series.t_ns[-1] - POWER_NS) if len(rows) > 1 else []
-        if len(since):
-            seconds = (series.t_ns[-1] - series.t_ns[since[-1]]) / NS_PER_S
-            self.power_w[place] = float(series.energy_j[-1] - series.energy_j[since[-1]]) / seconds
+        if len(rows) > 1:
+            before = int(np.searchsorted(series.t_ns, series.t_ns[-1] - POWER_NS, "right")) - 1
+            if before >= 0:
+                seconds = (series.t_ns[-1] - series.t_ns[before]) / NS_PER_S
+                used_j = float(series.energy_j[-1] - series.energy_j[before])
+                self.power_w[place] = used_j / seconds
         return series
 
     def _settleable_ns(self, series: list[Series], *, closed: bool) -> int:

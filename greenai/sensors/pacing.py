@@ -90,6 +90,7 @@ class Pacing:
         """Time between two changes; 0 while it is not known."""
         self.pace: Pace = "searching"
         self._rest_ns = REST_NS
+        self._read_ns = 0  # start of the latest read
         self._search(0)
 
     def forget(self) -> None:
@@ -115,7 +116,7 @@ class Pacing:
         self._until_ns = now_ns + SEARCH_MAX_NS if now_ns else 0
         self._gaps: list[int] = []
         self._last_ns = 0  # middle of the bracket of the latest change
-        self._read_ns = 0  # start of the latest read
+        self._read_ns = 0
         self._expected_ns = 0
         self._period_ns = 0.0
         self._lead_ns = LEAD_NS
