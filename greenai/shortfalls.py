@@ -138,6 +138,23 @@ def about_powers(part: Part) -> list[str]:
     return said
 
 
+def about_slices(part: Part) -> list[str]:
+    """Say what boards are shared, and what share of them is estimated to be the run's."""
+    said = []
+    for one in part.energies.channels:
+        channel, share = one.channel, one.channel.slice_share
+        if channel.scope != "shared" or not len(one.series.t_ns):
+            continue
+        text = f"{channel.device} is shared: {one.covered_j:.0f} J is what the whole board used."
+        if share == share:  # noqa: PLR0124 - NaN differs from itself
+            text += (
+                f" The run's slices are {share:.0%} of it, so that some {share * one.covered_j:.0f} J "
+                "are its own by estimate, if the board's power is shared like its slices."
+            )
+        said.append(text)
+    return said
+
+
 def notices(record: Record, parts: tuple[Part, ...], ranks: tuple[int, int]) -> list[str]:
     """What a reader of a run must know of its record, in sentences.
 
@@ -159,6 +176,7 @@ def notices(record: Record, parts: tuple[Part, ...], ranks: tuple[int, int]) -> 
                 said.append(f"{event.get('what')}: {device}{event['reason']}")
         said.extend(about_devices(part))
         said.extend(about_counted(part.attempt, counted(part.attempt)))
+        said.extend(about_slices(part))
         said.extend(about_powers(part))
         if sampler := part.attempt.manifest.get("sampler"):
             said.append(f"The sensors were read in a {sampler}.")
