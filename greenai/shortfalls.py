@@ -148,8 +148,8 @@ def about_slices(part: Part) -> list[str]:
         text = f"{channel.device} is shared: {one.covered_j:.0f} J is what the whole board used."
         if share == share:  # noqa: PLR0124 - NaN differs from itself
             text += (
-                f" The run's slices are {share:.0%} of it, so that some {share * one.covered_j:.0f} J "
-                "are its own by estimate, if the board's power is shared like its slices."
+                f" The run's slices are {share:.0%} of it, so that by estimate some "
+                f"{share * one.covered_j:.0f} J are its own, if power is shared like slices."
             )
         said.append(text)
     return said

@@ -26,7 +26,7 @@ class Counted:
     Attributes:
         summed: Channels whose energy is the run's.
         unused: GPUs that are visible, but not among those that the training told.
-        contained: Modelled CPU and DRAM whose energy a GPU's module-wide counter holds already.
+        contained: CPU and DRAM whose energy a GPU's module-wide counter holds already.
         unmetered: UUIDs that the training told and no channel is of.
     """
 
@@ -41,8 +41,8 @@ def counted(attempt: Attempt) -> Counted:
 
     Primary channels that carry energy are, but for two kinds. A GPU that is only assumed to be
     used, because nobody named devices, is left out where the training has told which GPUs it
-    computes on and this is none of them. And a modelled CPU or memory is left out beside a GPU
-    whose counter covers the whole module, which contains them.
+    computes on and this is none of them. And CPU and memory are left out beside a GPU whose counter
+    covers the whole module, which contains them: no superchip's host has other CPUs.
 
     Args:
         attempt: One attempt of one rank.
@@ -89,11 +89,7 @@ def counted_channels(channels: Sequence[Channel], used: frozenset[str]) -> Count
         channels[one].kind == "gpu" and channels[one].scope == "module" and one not in unused
         for one in primary
     )
-    contained = {
-        one
-        for one in primary
-        if by_module and channels[one].kind in {"cpu", "dram"} and channels[one].trust != "measured"
-    }
+    contained = {one for one in primary if by_module and channels[one].kind in {"cpu", "dram"}}
     left_out = unused | contained
     return Counted(
         summed=tuple(one for one in primary if one not in left_out),

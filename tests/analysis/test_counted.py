@@ -68,17 +68,12 @@ def test_only_primary_channels_that_carry_energy_are_summed() -> None:
     assert counted(attempt_of(channels, ["GPU-0"])).summed == (0,)
 
 
-@pytest.mark.parametrize("trust", ["modelled", "assumed"])
+@pytest.mark.parametrize("trust", ["measured", "modelled", "assumed"])
 def test_a_module_contains_its_processor_and_memory(trust: str) -> None:
     channels = [gpu(0, scope="module"), part("cpu", trust), part("dram", trust), part("other")]
     found = counted(attempt_of(channels, []))
     assert found.summed == (0, 3)
     assert found.contained == (1, 2)
-
-
-def test_a_measured_processor_is_no_part_of_a_module_unless_it_says_so() -> None:
-    channels = [gpu(0, scope="module"), part("cpu", "measured")]
-    assert counted(attempt_of(channels, [])).summed == (0, 1)
 
 
 def test_a_module_that_is_not_used_contains_nothing() -> None:
