@@ -145,29 +145,33 @@ def _from_counter(readings: ChannelReadings) -> Series:
 
 
 def _from_power(readings: ChannelReadings) -> Series:
-    """Integrate: a row has three knots, where its value begins, was not yet seen and was seen.
+    """Integrate: a row has two knots, where its value begins to hold and where it was seen.
 
-    A sampled value is the mean of the refresh before it appeared, so it begins one refresh before
-    the read that did not show it yet; until then the value before it held.
+    A sampled value is the mean of the refresh before it appeared, which was somewhere between the
+    read that did not show it yet and the one that did; until that refresh the value before it
+    held. The value of a model is the mean between its two times.
     """
     channel, value, kind = readings.channel, readings.value, readings.kind
     count = len(value)
-    seen_ns = np.concatenate((readings.t_lo_ns[:1], readings.t_hi_ns[:-1]))
-    begun_ns = readings.t_lo_ns - np.where(kind == CHANGE, _refresh_ns(readings), 0)
-    t_ns = np.empty(3 * count, dtype=np.int64)
-    t_ns[0::3], t_ns[1::3] = np.maximum(seen_ns, begun_ns), readings.t_lo_ns
-    t_ns[2::3] = readings.t_hi_ns
+    begun_ns = readings.t_lo_ns
+    if channel.trust == "measured":
+        middle_ns = (readings.t_lo_ns + readings.t_hi_ns) // 2
+        begun_ns = np.where(kind == CHANGE, middle_ns - _refresh_ns(readings), begun_ns)
+        begun_ns[1:] = np.maximum(begun_ns[1:], middle_ns[:-1])
+    begun_ns = np.maximum.accumulate(begun_ns)
+    t_ns = np.empty(2 * count, dtype=np.int64)
+    t_ns[0::2], t_ns[1::2] = begun_ns, readings.t_hi_ns
+    t_ns[1:-1:2] = np.minimum(t_ns[1:-1:2], begun_ns[1:])
     t_ns = np.maximum.accumulate(t_ns)
     seconds = np.diff(t_ns) / NS_PER_S
-    state = np.zeros(max(0, 3 * count - 1), dtype=np.uint8)
+    state = np.zeros(max(0, 2 * count - 1), dtype=np.uint8)
     gap = (kind[1:] == FIRST) | (np.diff(readings.t_hi_ns) > SILENCE_NS)
-    state[2::3] = np.where(gap, LOST, COVERED)
-    added_j = np.where(state == LOST, 0.0, np.repeat(value, 3)[: len(seconds)] * seconds)
+    state[1::2] = np.where(gap, LOST, COVERED)
+    added_j = np.where(state == LOST, 0.0, np.repeat(value, 2)[: len(seconds)] * seconds)
     unsure_j = np.zeros_like(added_j)
-    if channel.trust == "measured":
-        # It changed at some moment between two values; the value of a model is a mean of both.
+    if channel.trust == "measured":  # the change came at some moment of all that time
         changed_w = np.where(gap, 0.0, np.abs(np.diff(value)))
-        unsure_j[3::3], unsure_j[4::3] = changed_w * seconds[3::3], changed_w * seconds[4::3]
+        unsure_j[2::2] = changed_w * (readings.t_hi_ns - begun_ns)[1:] / NS_PER_S
     unseen = 1.0 - channel.seen_share
     missed_j = np.where(state == LOST, 0.0, channel.power_max_w * seconds - added_j)
     above_j = unseen * np.maximum(0.0, missed_j) if unseen else 0.0
