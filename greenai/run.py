@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from greenai import grid
-from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
 from greenai.analysis.series import power_curve
 from greenai.errors import RecordError
 from greenai.merging import launch_numbers, parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.observation import figures_of
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import (
@@ -30,6 +30,7 @@ from greenai.shortfalls import (
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
+    from greenai.analysis.comparable import RunFigures
     from greenai.merging import Part
     from greenai.record.types import Record
     from greenai.units import Floats
@@ -226,6 +227,13 @@ class Run:
             )
         )
 
+    def warmup_s(self) -> float:
+        """Seconds of training at the start that comparisons leave out."""
+        return max(
+            (seconds_of(part.attempt.manifest.get("warmup_s")) for part in self.parts),
+            default=0.0,
+        )
+
     def power(self, points: int = 2000) -> list[PowerCurve]:
         """Mean power of each device over the run, at most ``points`` each."""
         start_ns = start_utc_ns(self.parts) or 0
@@ -284,46 +292,14 @@ class Run:
             "intensity_year": emitted.intensity_year,
             "intensity_place": emitted.place,
             "operational_co2e_g": emitted.operational_co2e_g,
-            "warmup_s": self._warmup_s(),
+            "warmup_s": self.warmup_s(),
             "notices": list(self.notices),
         }
         return {name: _json(value) for name, value in plain.items()}
 
     def figures(self) -> RunFigures:
         """What a comparison needs: the steps after the warm-up, their energy, time and work."""
-        steps = self._steps
-        first_s = steps["start_s"].min() if len(steps) else 0.0
-        kept = steps[
-            (steps["start_s"] >= first_s + self._warmup_s()) & ~steps["rolled_back"].astype(bool)
-        ]
-        known = kept[kept["energy_j"].notna()]
-        duration_s = float(kept["duration_s"].sum())
-        # Energy and work of the same steps: an unknown step leaves both, and lowers coverage.
-        amounts = {
-            "token": float(known["tokens"].sum(skipna=False)),
-            "sample": float(known["samples"].sum(skipna=False)),
-            "step": float(len(known)),
-            "flop": float(known["flops"].sum(skipna=False)),
-        }
-        metered = len(known) > 0
-        timed = known if metered else kept
-        if not metered:
-            names = {"token": "tokens", "sample": "samples", "flop": "flops"}
-            amounts = {unit: float(kept[name].sum(skipna=False)) for unit, name in names.items()}
-            amounts["step"] = float(len(kept))
-        pair, position = self.config.get("repeat"), self.config.get("position")
-        return RunFigures(
-            run_id=self.run_id,
-            variant=self.variant,
-            energy_j=float(known["energy_j"].sum(min_count=1)),
-            duration_s=float(timed["duration_s"].sum()),
-            amounts={unit: amount for unit, amount in amounts.items() if amount > 0},
-            trust=self.trust(),
-            pair=None if pair is None else str(pair),
-            devices=self.devices(),
-            position=position if isinstance(position, int) else None,
-            coverage=_ratio(float(known["duration_s"].sum()), duration_s),
-        )
+        return figures_of(self)
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
@@ -357,12 +333,6 @@ class Run:
         present = {part.attempt.rank for part in self.parts}
         sizes = [whole_number(part.attempt.manifest.get("world_size")) for part in self.parts]
         return len(present), max([len(present), *sizes])
-
-    def _warmup_s(self) -> float:
-        return max(
-            (seconds_of(part.attempt.manifest.get("warmup_s")) for part in self.parts),
-            default=0.0,
-        )
 
     def _ended(self) -> str:
         return self.parts[-1].attempt.ended if self.parts else "unknown"

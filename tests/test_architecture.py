@@ -48,9 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workloads": {"api", "callbacks"},
     "merging": {"record", "analysis", "sensors.base"},
     "shortfalls": {"merging"},
-    "run": {"merging", "shortfalls", "record", "analysis", "grid", "sensors.base"},
+    "observation": {"analysis"},
+    "run": {"merging", "observation", "shortfalls", "record", "analysis", "grid", "sensors.base"},
     "api": ANYTHING,
     "cli": ANYTHING,
+    "options": {"analysis", "sensors"},
     "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
@@ -60,6 +62,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     # Imports under TYPE_CHECKING only: a name in a signature, nothing that runs.
     "exporters": {"api"},
     "workloads": {"analysis"},
+    "observation": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -68,7 +71,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "pyarrow": {"record", "exporters", "companion"},
     "pandas": {"run", "merging", "exporters"},
     "psutil": {"sensors", "live", "companion"},
-    "typer": {"cli"},
+    "typer": {"cli", "options"},
     "click": {"cli"},
     "rich": {"cli", "exporters", "workloads"},
     "pynvml": {"sensors.nvml"},
