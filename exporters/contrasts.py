@@ -101,6 +101,7 @@ def evidence_sheet(comparison: Comparison) -> Sheet | None:
             *((Column("Bootstrap"),) if resampled else ()),
         ),
         rows=tuple(rows),
+        note=_about_evidence(comparison),
     )
 
 
@@ -233,6 +234,18 @@ def _sheet(
         ),
         rows=tuple(rows),
     )
+
+
+def _about_evidence(comparison: Comparison) -> str:
+    said = "A verdict follows the adjusted interval. The detectable difference is as uncertain as "
+    said += "the scatter of the repeats that it comes from."
+    drift = comparison.position_effect
+    if math.isfinite(drift.per_place):
+        said += (
+            f" Each place later in the order changed the energy by {100 * drift.per_place:+.2f} % "
+            f"(95 % interval {100 * drift.low:+.2f} to {100 * drift.high:+.2f} %)."
+        )
+    return said
 
 
 def _unit_of(comparison: Comparison) -> str:

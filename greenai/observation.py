@@ -67,6 +67,7 @@ def figures_of(run: Run) -> RunFigures:
         idle_power_w=_positive(config.get("idle_power_w")),
         blocks=_blocks(run, known, config),
         curve=loss_curve(*(_column(valid, name) for name in ("loss", "energy_j", "duration_s"))),
+        label=run.record.folder.name,
     )
 
 

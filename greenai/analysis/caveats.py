@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from greenai.analysis.resampling import BLOCK_S, BLOCKS_ENOUGH
+from greenai.analysis.target_loss import PREFIX, shared_losses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,8 +107,8 @@ def _about_order(groups: Mapping[str, Sequence[RunFigures]], drift: PositionEffe
         )
     if drift.low > 0 or drift.high < 0:
         said.append(
-            f"Energy changed by {drift.per_place:+.2%} (95 % interval {drift.low:+.2%} to "
-            f"{drift.high:+.2%}) with each place in the order: the machine drifted."
+            f"The machine drifted: energy changed by {100 * drift.per_place:+.2f} % (95 % interval "
+            f"{100 * drift.low:+.2f} to {100 * drift.high:+.2f} %) with each place in the order."
         )
     return said
 
@@ -122,7 +123,7 @@ def _about_devices(
                 "part of the ratio and not of its interval."
             )
         ]
-    unknown = [run.run_id for run in runs if not run.devices]
+    unknown = [run.name for run in runs if not run.devices]
     if unknown:
         return [
             (
@@ -141,11 +142,19 @@ def _about_devices(
 
 
 def _about_target(runs: Sequence[RunFigures]) -> list[str]:
-    if not any(unit.startswith("loss:") for run in runs for unit in run.amounts):
+    if not any(unit.startswith(PREFIX) for run in runs for unit in run.amounts):
         return []
-    return [
+    said = [
         (
             "Energy to a loss counts every training step since the first, warm-up included, and "
             "no validation. The loss is that of the training batches, smoothed over 5 % of a run."
         )
     ]
+    without = [run.name for run in runs if math.isnan(run.duration_s)]
+    if without:
+        shared = shared_losses([run.curve for run in runs if run.curve is not None])
+        said.append(
+            f"{', '.join(without)}: not passed, so that what it costs is unknown; leaving a run "
+            f"out would flatter its variant. Compare {shared or '--per token or step instead'}."
+        )
+    return said

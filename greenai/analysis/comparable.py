@@ -51,6 +51,7 @@ class RunFigures:
         idle_power_w: Power of the devices at rest, with their context; NaN is unknown.
         blocks: The work in consecutive blocks, as ``blocks_of`` cuts them.
         curve: How its loss fell; None is unknown.
+        label: What its user calls it: its folder; empty is nothing.
     """
 
     run_id: str
@@ -69,6 +70,12 @@ class RunFigures:
     idle_power_w: float = math.nan
     blocks: tuple[Block, ...] = ()
     curve: LossCurve | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a message calls the run."""
+        return self.label or self.run_id
 
     @property
     def above_idle_j(self) -> float:
@@ -87,7 +94,7 @@ def runs_by_variant(figures: Sequence[RunFigures], baseline: str) -> dict[str, l
     for run in figures:
         if run.run_id in seen:
             raise ComparisonError(
-                f"The run {run.run_id!r} is given twice.",
+                f"The run {run.name!r} is given twice.",
                 "It would count as a repeat, and intervals would come out too narrow.",
                 "give each run folder once",
             )
@@ -121,7 +128,7 @@ def check_unit(figures: Sequence[RunFigures], per: str) -> None:
             "Energy has to be counted per something.",
             f"use one of {', '.join(UNITS)}, or a loss to reach, as loss:2.5",
         )
-    without = [run.run_id for run in figures if not _is_amount(run.amounts.get(per))]
+    without = [run.name for run in figures if not _is_amount(run.amounts.get(per))]
     if not without:
         if per == "token":
             check_tokenizers(figures, per)
@@ -143,9 +150,9 @@ def check_tokenizers(figures: Sequence[RunFigures], per: str) -> None:
     Raises:
         ComparisonError: It names one run of each kind.
     """
-    kinds = {run.tokenizer: run.run_id for run in figures if run.tokenizer is not None}
+    kinds = {run.tokenizer: run.name for run in figures if run.tokenizer is not None}
     if len(kinds) > 1:
-        listed = "; ".join(f"{run_id} by {kind}" for kind, run_id in kinds.items())
+        listed = "; ".join(f"{name} by {kind}" for kind, name in kinds.items())
         raise ComparisonError(
             f"The runs' texts were cut by unlike tokenizers: {listed}.",
             f"Their tokens are unlike amounts of text, so that --per {per} means nothing.",
@@ -159,9 +166,9 @@ def check_devices(figures: Sequence[RunFigures]) -> None:
     Raises:
         ComparisonError: It names one run of each kind.
     """
-    kinds = {tuple(sorted(run.devices)): run.run_id for run in figures if run.devices}
+    kinds = {tuple(sorted(run.devices)): run.name for run in figures if run.devices}
     if len(kinds) > 1:
-        listed = "; ".join(f"{run_id} on {' + '.join(kind)}" for kind, run_id in kinds.items())
+        listed = "; ".join(f"{name} on {' + '.join(kind)}" for kind, name in kinds.items())
         raise ComparisonError(
             f"The runs were made on unlike devices: {listed}.",
             "A difference between variants could not be told from one between machines.",

@@ -188,7 +188,7 @@ def _short_of_target(
     if target is None:
         return ""
     for why in ("never reached", "began below"):
-        named = [run.run_id for run in (*runs, *base) if censored(run, target) == why]
+        named = [run.name for run in (*runs, *base) if censored(run, target) == why]
         if named:
             return f"{why} loss {target:g}: {', '.join(named[:3])}"
     counts = [seeds(runs), seeds(base)]
@@ -199,7 +199,7 @@ def _short_of_target(
 
 def _refusal(runs: Sequence[RunFigures], base: Sequence[RunFigures]) -> str:
     """Why the energy of these runs may not get a verdict, whatever its ratio; empty if it may."""
-    unknown = [run.run_id for run in (*runs, *base) if not run.energy_j > 0]
+    unknown = [run.name for run in (*runs, *base) if not run.energy_j > 0]
     if unknown:
         return f"energy unknown: {', '.join(unknown[:3])}"
     measured = [trust_shares(side)["measured"] for side in (runs, base)]

@@ -142,7 +142,7 @@ def at_target(figures: Sequence[RunFigures], per: str, target: float) -> list[Ru
     """
     check_tokenizers(figures, per)
     curves = {run.run_id: run.curve for run in figures if run.curve is not None}
-    without = [run.run_id for run in figures if run.run_id not in curves]
+    without = [run.name for run in figures if run.run_id not in curves]
     if without:
         raise ComparisonError(
             f"{len(without)} of {len(figures)} runs have too few losses: {', '.join(without[:5])}.",
