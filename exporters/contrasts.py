@@ -171,8 +171,8 @@ def _systematic(comparison: Comparison) -> str:
     ratios_too = "is part of the ratios" if comparison.ratios_systematic else "cancels in ratios"
     return (
         f" Joules are gross, idle power included; their sensors may be off by "
-        f"{100 * comparison.systematic_low:.0f} % ({100 * comparison.systematic_high:.0f} % on consumer boards), "
-        f"always to the same side: that {ratios_too}."
+        f"{100 * comparison.systematic_low:.0f} % ({100 * comparison.systematic_high:.0f} % on "
+        f"consumer boards), always to the same side: that {ratios_too}."
     )
 
 
