@@ -120,7 +120,7 @@ def _about_devices(
         return [
             (
                 "Unlike devices were allowed: their sensors' systematic errors, some 5 % each, are "
-                "part of the ratio and not of its interval."
+                "part of the ratio and not of its interval; a verdict must lie beyond them."
             )
         ]
     unknown = [run.name for run in runs if not run.devices]
@@ -136,7 +136,8 @@ def _about_devices(
     return [
         (
             "The runs were made on several boards of one model: their sensors' systematic errors, "
-            "some 5 % each, are part of the ratio and not of its interval."
+            "some 5 % each, are part of the ratio and not of its interval; a verdict must lie "
+            "beyond them."
         )
     ]
 

@@ -172,7 +172,7 @@ def check_devices(figures: Sequence[RunFigures]) -> None:
         raise ComparisonError(
             f"The runs were made on unlike devices: {listed}.",
             "A difference between variants could not be told from one between machines.",
-            "compare runs of one machine, or allow it with --across device",
+            "compare runs of one machine, or allow it: --across device (across_devices=True)",
         )
 
 

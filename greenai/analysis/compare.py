@@ -61,7 +61,7 @@ def compare(
     Returns:
         Ratios with intervals and verdicts. A verdict on energy needs two runs a side, energy that
         is mostly measured, and runs that are covered; to a loss three seeds a side, all of which
-        reached it.
+        reached it; across boards, a difference that their sensors' errors cannot make.
 
     Raises:
         ComparisonError: The runs cannot be compared as asked; it says what is missing and which
@@ -89,7 +89,12 @@ def compare(
     others = {name: groups[name] for name in sorted(groups) if name != baseline}
     short = {name: _short_of_target(runs, base, target) for name, runs in others.items()}
     refused = {name: short[name] or _refusal(runs, base) for name, runs in others.items()}
+    judged = [run for runs in groups.values() for run in runs]
+    boards_differ = len({run.boards for run in judged if run.boards}) > 1
     energy = _effects(others, base, per, "energy_j", refused)
+    if across_devices or boards_differ:
+        gain = _gain_between(judged)
+        energy = {name: _beyond_sensors(effect, gain) for name, effect in energy.items()}
     time = _effects(others, base, per, "duration_s", short)
     above_idle = _effects(others, base, per, "above_idle_j", {})
     results = tuple(
@@ -109,9 +114,7 @@ def compare(
         )
         for name, runs in others.items()
     )
-    judged = [run for runs in groups.values() for run in runs]
     drift = _drift(judged, per)
-    boards_differ = len({run.boards for run in judged if run.boards}) > 1
     measured = any(run.trust.get("measured", 0.0) > 0 for run in judged)
     systematic = SYSTEMATIC_ERROR if measured else (math.nan, math.nan)
     return Comparison(
@@ -170,6 +173,22 @@ def _contrast(
         for run in (*runs, *base)
     ]
     return dataclasses.replace(found, shown=ratio_within_runs(blocks[0], blocks[1]))
+
+
+def _gain_between(runs: Sequence[RunFigures]) -> float:
+    """Ratio that two sensors may show of one energy, each off to its own side."""
+    consumer = any("GeForce" in device for run in runs for device in run.devices)
+    error = SYSTEMATIC_ERROR[consumer]
+    return (1 + error) / (1 - error)
+
+
+def _beyond_sensors(effect: Effect, gain: float) -> Effect:
+    """Withhold a verdict that the error of two sensors alone could have brought about."""
+    if effect.verdict == "not resolved":
+        return effect
+    if effect.high_adjusted * gain < 1 or effect.low_adjusted / gain > 1:
+        return effect
+    return dataclasses.replace(effect, verdict="not resolved", reason="within the sensors' error")
 
 
 def _drift(runs: Sequence[RunFigures], per: str) -> PositionEffect:

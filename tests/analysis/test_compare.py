@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
-from greenai.analysis.compare import Comparison, RunFigures, compare
+from greenai.analysis.compare import Comparison, Result, RunFigures, compare
 from greenai.analysis.resampling import Block
 from greenai.errors import ComparisonError
 
@@ -311,6 +311,23 @@ def test_other_boards_of_one_model_leave_the_sensors_error_in_the_ratio() -> Non
     same = compare(runs_of({"dense": DENSE, "moe": MOE}, boards=("GPU-1",)), "dense")
     assert not same.ratios_systematic
     assert (same.systematic_low, same.systematic_high) == (0.05, 0.08)
+
+
+def test_a_verdict_across_boards_lies_beyond_what_their_sensors_can_make() -> None:
+    # Two sensors that are 5 % off, one up and one down, show one energy at a ratio of 0.905.
+    def found(share: float, board: str) -> Result:
+        energies = [share * joules * (1 + n / 1000) for n, joules in enumerate(DENSE)]
+        runs = runs_of({"dense": DENSE}, boards=("GPU-1",))
+        runs += runs_of({"moe": energies}, boards=(board,))
+        return compare(runs, "dense").results[0]
+
+    assert found(0.93, "GPU-1").verdict == "less"
+    other = found(0.93, "GPU-2")
+    assert (other.verdict, other.reason) == ("not resolved", "within the sensors' error")
+    assert other.high_adjusted < 1
+    assert other.time_verdict == found(0.93, "GPU-1").time_verdict
+    assert found(0.89, "GPU-2").verdict == "less"
+    assert found(1.2, "GPU-2").verdict == "more"
 
 
 def test_a_model_has_no_known_systematic_error() -> None:
