@@ -17,16 +17,17 @@ from greenai.run import Run
 
 if TYPE_CHECKING:
     from greenai.analysis.comparable import RunFigures
+    from greenai.record.types import Attempt
 
 S = 1000 * MS
 STEP_S, WATTS = 0.5, 100.0
 
 
-def figures(steps: int = 20, *, warmup_s: float = 0.0, name: str = "r", **facts: Any) -> RunFigures:
-    """A run at 100 W whose steps take 0.5 s, have 100 tokens, and lose 1 of 100 each."""
+def an_attempt(steps: int, warmup_s: float = 0.0, first: int = 0) -> Attempt:
+    """Steps of 0.5 s at 100 W; each has 100 tokens, and the loss falls by 1 from 100."""
     t_ns = START_NS + S // 2
     rows: list[tuple[Any, ...]] = [(t_ns, NOTE, "train_start", 0, 0.0)]
-    for index in range(steps):
+    for index in range(first, first + steps):
         t_ns += int(STEP_S * S)
         rows.append((t_ns, VALUE, "tokens", index, 100.0))
         rows.append((t_ns, VALUE, "loss", index, 100.0 - index))
@@ -35,9 +36,24 @@ def figures(steps: int = 20, *, warmup_s: float = 0.0, name: str = "r", **facts:
     counter = SimulatedCounter(lambda t: WATTS * t, refresh_ms=20)
     readings = counter.readings(steps * STEP_S + 2, a_channel(refresh_ns=25 * MS))
     manifest = {"world_size": 1, "warmup_s": warmup_s}
-    made = dataclasses.replace(attempt_of([readings], marks_of(rows)), manifest=manifest)
+    return dataclasses.replace(attempt_of([readings], marks_of(rows)), manifest=manifest)
+
+
+def figures_of(*attempts: Attempt, name: str = "r", **facts: Any) -> RunFigures:
     known = {"run_id": f"id of {name}", "variant": "dense", "settings": {}, "config": facts}
-    return Run(Record(Path("runs") / name, known, (made,))).figures()
+    return Run(Record(Path("runs") / name, known, attempts)).figures()
+
+
+def figures(steps: int = 20, *, warmup_s: float = 0.0, name: str = "r", **facts: Any) -> RunFigures:
+    return figures_of(an_attempt(steps, warmup_s), name=name, **facts)
+
+
+def test_steps_that_a_restart_rolled_back_count_nowhere() -> None:
+    again = dataclasses.replace(an_attempt(10, first=8), attempt=1, launch_id="later")
+    found = figures_of(an_attempt(12), again)
+    assert found.amounts["step"] == 18
+    assert found.curve is not None
+    assert np.all(np.diff(found.curve.loss) < 0)
 
 
 def test_the_facts_of_the_config_are_taken() -> None:
