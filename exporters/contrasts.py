@@ -23,8 +23,12 @@ NO_CARRY_OVER = (
 )
 
 INCLUDES_ONE = "interval includes 1"
+IN_RUN = "blocks inside one run"
 NARROW = 0.006
 """Width of an interval of ratios whose ends three decimals do not tell apart well."""
+
+ADJUSTED_AWAY = 0.0005
+"""Below it an adjusted p-value is not written out."""
 
 Prefix = Literal["", "time_"]
 
@@ -40,6 +44,14 @@ class Ratio(NamedTuple):
     mde: float
     verdict: str
     reason: str
+    method: str = ""
+
+
+def work(comparison: Comparison) -> str:
+    """What energy is counted for: ``per token``, ``to loss 2.5``."""
+    if comparison.per.startswith("loss:"):
+        return f"to loss {comparison.per.removeprefix('loss:')}"
+    return f"per {_unit_of(comparison)}"
 
 
 def ratios(comparison: Comparison, prefix: Prefix) -> list[Ratio]:
@@ -49,13 +61,83 @@ def ratios(comparison: Comparison, prefix: Prefix) -> list[Ratio]:
 
 def energy_sheet(comparison: Comparison) -> Sheet:
     """Energy per unit of work: every variant, its ratio to the baseline and what to make of it."""
-    return _sheet(comparison, "", "J", f"Energy per {comparison.per}", comparison.baseline_mean)
+    return _sheet(comparison, "", "J", f"Energy {work(comparison)}", comparison.baseline_mean)
 
 
 def time_sheet(comparison: Comparison) -> Sheet:
     """Time per unit of work, as for energy."""
     mean = comparison.baseline_time_mean
-    return _sheet(comparison, "time_", "s", f"Time per {comparison.per}", mean)
+    return _sheet(comparison, "time_", "s", f"Time {work(comparison)}", mean)
+
+
+def evidence_sheet(comparison: Comparison) -> Sheet | None:
+    """What the energy ratios rest on: adjusted intervals, and how sure the detectable effect is.
+
+    None where no ratio has an interval.
+    """
+    if all(math.isnan(result.low) for result in comparison.results):
+        return None
+    decimals = decimals_of(ratios(comparison, ""))
+    resampled = any(math.isfinite(result.bootstrap_low) for result in comparison.results)
+    rows = [
+        (
+            printable(result.variant, limit=40),
+            result.method or quantities.UNKNOWN,
+            _ends(result.low_adjusted, result.high_adjusted, decimals),
+            _p_text(result.p_adjusted),
+            _shares(result.mde_low, result.mde_high),
+            *((_ends(result.bootstrap_low, result.bootstrap_high, decimals),) if resampled else ()),
+        )
+        for result in comparison.results
+    ]
+    return Sheet(
+        title="What the energy ratios rest on",
+        columns=(
+            Column("Variant", numeric=False),
+            Column("Method", numeric=False),
+            Column("Adjusted interval"),
+            Column("Adjusted p"),
+            Column("Detectable between"),
+            *((Column("Bootstrap"),) if resampled else ()),
+        ),
+        rows=tuple(rows),
+        note=_about_evidence(comparison),
+    )
+
+
+def above_idle_sheet(comparison: Comparison) -> Sheet | None:
+    """Energy less idle power times time; it never ranks. None where idle power is unknown."""
+    if not math.isfinite(comparison.baseline_above_idle_mean):
+        return None
+    means = quantities.aligned(
+        [
+            comparison.baseline_above_idle_mean,
+            *(one.above_idle_mean for one in comparison.results),
+        ],
+        "J",
+    )
+    rows = [(printable(comparison.baseline, limit=40), means.texts[0], quantities.ratio(1.0), "")]
+    rows += [
+        (
+            printable(one.variant, limit=40),
+            mean,
+            quantities.ratio(one.above_idle_ratio),
+            _ends(one.above_idle_low, one.above_idle_high, 3),
+        )
+        for one, mean in zip(comparison.results, means.texts[1:], strict=True)
+    ]
+    return Sheet(
+        title=f"Energy above idle {work(comparison)}",
+        columns=(
+            Column("Variant", numeric=False),
+            Column(_heading(means.unit, comparison)),
+            Column("Ratio"),
+            Column("95 % interval"),
+        ),
+        rows=tuple(rows),
+        note="Idle power times time is taken off, which makes a slow variant look better: no "
+        "verdict rests on it.",
+    )
 
 
 def footnotes(comparison: Comparison, others: Iterable[str] = ()) -> tuple[str, ...]:
@@ -73,11 +155,24 @@ def footnotes(comparison: Comparison, others: Iterable[str] = ()) -> tuple[str, 
 
 
 def explanation(comparison: Comparison) -> str:
-    """How to read the sheets, in one sentence or two."""
+    """How to read the sheets, in some sentences."""
     return (
         f"A ratio below 1 means less than {printable(comparison.baseline)}, the baseline. Each run "
         "counts once; the interval holds the true ratio in 95 % of such experiments. “Detectable” "
         "is the difference that would have been found in 80 % of them."
+        f"{_systematic(comparison)}"
+    )
+
+
+def _systematic(comparison: Comparison) -> str:
+    """The error that no repeat averages out; nothing where no energy is measured."""
+    if not math.isfinite(comparison.systematic_low):
+        return ""
+    ratios_too = "is part of the ratios" if comparison.ratios_systematic else "cancels in ratios"
+    return (
+        f" Joules are gross, idle power included; their sensors may be off by "
+        f"{100 * comparison.systematic_low:.0f} % ({100 * comparison.systematic_high:.0f} % on "
+        f"consumer boards), always to the same side: that {ratios_too}."
     )
 
 
@@ -131,7 +226,7 @@ def _sheet(
         columns=(
             Column("Variant", numeric=False),
             Column("Runs"),
-            Column(f"{means.unit}/{comparison.per}"),
+            Column(_heading(means.unit, comparison)),
             Column("Ratio"),
             Column("95 % interval"),
             Column("Detectable"),
@@ -139,6 +234,44 @@ def _sheet(
         ),
         rows=tuple(rows),
     )
+
+
+def _about_evidence(comparison: Comparison) -> str:
+    said = "A verdict follows the adjusted interval. The detectable difference is as uncertain as "
+    said += "the scatter of the repeats that it comes from."
+    drift = comparison.position_effect
+    if math.isfinite(drift.per_place):
+        said += (
+            f" Each place later in the order changed the energy by {100 * drift.per_place:+.2f} % "
+            f"(95 % interval {100 * drift.low:+.2f} to {100 * drift.high:+.2f} %)."
+        )
+    return said
+
+
+def _unit_of(comparison: Comparison) -> str:
+    return {"flop": "FLOP", "active_flop": "active FLOP"}.get(comparison.per, comparison.per)
+
+
+def _heading(unit: str, comparison: Comparison) -> str:
+    return unit if comparison.per.startswith("loss:") else f"{unit}/{_unit_of(comparison)}"
+
+
+def _ends(low: float, high: float, decimals: int) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return quantities.UNKNOWN
+    return f"{quantities.ratio(low, decimals)} – {quantities.ratio(high, decimals)}"
+
+
+def _shares(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return quantities.UNKNOWN
+    return f"± {quantities.share(low)} – {quantities.share(high)}"
+
+
+def _p_text(p: float) -> str:
+    if math.isnan(p):
+        return quantities.UNKNOWN
+    return "< 0.001" if p < ADJUSTED_AWAY else f"{p:.3f}"
 
 
 def decimals_of(found: Iterable[Ratio]) -> int:
@@ -151,7 +284,8 @@ def interval_text(one: Ratio, decimals: int) -> str:
     """Both ends of the interval; empty where it is unknown."""
     if not (math.isfinite(one.low) and math.isfinite(one.high)):
         return ""
-    return f"{quantities.ratio(one.low, decimals)} – {quantities.ratio(one.high, decimals)}"
+    inside = " in-run" if one.method == IN_RUN else ""
+    return f"{_ends(one.low, one.high, decimals)}{inside}"
 
 
 def verdict_text(one: Ratio) -> str:

@@ -26,6 +26,8 @@ Unit = Literal["J", "Wh", "W", "g", "s"]
 
 _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     "J": (
+        (1e-15, "fJ"),
+        (1e-12, "pJ"),
         (1e-9, "nJ"),
         (1e-6, "µJ"),
         (1e-3, "mJ"),
@@ -38,7 +40,7 @@ _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     "Wh": ((1e-6, "µWh"), (1e-3, "mWh"), (1.0, "Wh"), (1e3, "kWh"), (1e6, "MWh"), (1e9, "GWh")),
     "W": ((1e-6, "µW"), (1e-3, "mW"), (1.0, "W"), (1e3, "kW"), (1e6, "MW")),
     "g": ((1e-9, "ng"), (1e-6, "µg"), (1e-3, "mg"), (1.0, "g"), (1e3, "kg"), (1e6, "t")),
-    "s": ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")),
+    "s": ((1e-15, "fs"), (1e-12, "ps"), (1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")),
 }
 _CLOCK = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

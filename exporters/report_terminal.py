@@ -71,9 +71,11 @@ def comparison_report(comparison: Comparison, others: Iterable[str] = ()) -> Ren
     Returns:
         For ``rich.console.Console.print``.
     """
+    further = contrasts.evidence_sheet(comparison), contrasts.above_idle_sheet(comparison)
     return Group(
         *_section(contrasts.energy_sheet(comparison)),
         *_section(contrasts.time_sheet(comparison)),
+        *(part for sheet in further if sheet for part in _section(sheet)),
         Text(),
         Text(contrasts.explanation(comparison), style="dim"),
         *_notices(contrasts.footnotes(comparison, others)),

@@ -71,7 +71,9 @@ def track(
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
-        config: Facts to keep with the record; ``repeat`` pairs runs in comparisons.
+        config: Facts to keep with the record. Comparisons read ``repeat`` or ``seed`` (which
+            pairs runs), ``position`` (place in the order), ``idle_power_w``, ``tokenizer`` and
+            ``flops_per_token_active``.
 
     Returns:
         A tracker: use it in a ``with`` block, or call ``start`` and ``stop``.
@@ -156,7 +158,8 @@ def compare(
         runs: Run folders, patterns of them (``runs/dense-*``), folders that hold runs, or loaded
             runs.
         baseline: Variant that the others are compared with.
-        per: ``token``, ``sample``, ``step`` or ``flop``.
+        per: ``token``, ``sample``, ``step``, ``flop`` or ``active_flop``; or a loss to be
+            reached, as ``loss:2.5``.
         across_devices: Whether runs on unlike devices may be compared.
 
     Returns:

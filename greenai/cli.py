@@ -17,6 +17,7 @@ import typer
 
 import greenai
 from greenai.errors import GreenAIError, RecordError
+from greenai.options import sensor_names, span, unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 110
 """Columns where the output is no terminal and nothing else is asked for."""
-
-SECONDS_MAX = 3600.0
-"""No sensor is examined for longer."""
 
 EXTRAS = {
     "codecarbon": "codecarbon",
@@ -49,13 +47,10 @@ app = typer.Typer(
 )
 
 
-class Per(enum.StrEnum):
-    """Units of work that energy and time may be counted per."""
+class Across(enum.StrEnum):
+    """In what the runs of a comparison may differ, besides their variant."""
 
-    token = "token"  # noqa: S105 - of text, not of access
-    sample = "sample"
-    step = "step"
-    flop = "flop"
+    device = "device"
 
 
 class Format(enum.StrEnum):
@@ -78,25 +73,6 @@ Region = Annotated[str | None, typer.Option(help="State, province or zone of tha
 Pue = Annotated[
     float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
 ]
-
-
-def _span(seconds: float) -> float:
-    """Refuse what is no span of time; NaN passes every bound that is compared with."""
-    if not 0 < seconds <= SECONDS_MAX:
-        raise typer.BadParameter(f"{seconds} is not between 0 and {SECONDS_MAX:g} seconds")
-    return seconds
-
-
-def _names(names: list[str] | None) -> list[str] | None:
-    """Refuse a sensor that nobody knows."""
-    from greenai.errors import SensorError  # noqa: PLC0415 - only here
-    from greenai.sensors import check_names  # noqa: PLC0415 - only this command names sensors
-
-    try:
-        check_names(names or [])
-    except SensorError as error:
-        raise typer.BadParameter(f"{error.what} {error.hint}") from None
-    return names
 
 
 @app.command()
@@ -134,22 +110,39 @@ def compare(
         list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders that hold some.")
     ],
     baseline: Annotated[str, typer.Option(help="Variant that the others are compared with.")],
-    per: Annotated[Per, typer.Option(help="Unit of the work.")] = Per.token,
+    per: Annotated[
+        str,
+        typer.Option(
+            callback=unit,
+            metavar="UNIT",
+            help="token, sample, step, flop, active_flop; or loss:2.5, energy until that loss.",
+        ),
+    ] = "token",
     json: Annotated[Path | None, typer.Option(help="Write the comparison as JSON.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write it as CSV, one row a variant.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write it as a page.")] = None,
-    across_devices: Annotated[
-        bool, typer.Option("--across-devices", help="Also compare runs on unlike devices.")
-    ] = False,
+    across: Annotated[
+        Across | None,
+        typer.Option(help="Compare runs on unlike devices too; refused where not given."),
+    ] = None,
 ) -> None:
-    """Compare variants by energy and time for the same work, with 95 % intervals."""
+    """Compare variants by energy and time for the same work, with 95 % intervals.
+
+    Runs are paired by `repeat` or `seed` of their config, never by the order of folders; the
+    interval is Student's t on the logs of the paired ratios, or Welch's where not every run has
+    its partner. Verdicts on several variants are adjusted by Holm. One run of each variant gives a
+    ratio and no verdict; modelled energy never gets one; energy until a loss needs three seeds.
+
+    Energy is gross, idle power included. Where the config has `idle_power_w`, the ratio above idle
+    stands beside it.
+    """
     from greenai import api  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.contrasts import about_devices  # noqa: PLC0415 - the same
     from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
 
     folders = dict.fromkeys(folder.resolve() for path in runs for folder in api.run_folders(path))
     loaded = [api.load(folder) for folder in folders]
-    found = api.compare(loaded, baseline=baseline, per=per.value, across_devices=across_devices)
+    found = api.compare(loaded, baseline=baseline, per=per, across_devices=across is not None)
     others = about_devices(loaded)
     _console().print(comparison_report(found, others))
     _say_files(_write_comparison(found, others, json=json, csv=csv, html=html))
@@ -186,12 +179,12 @@ def doctor(
     ] = False,
     seconds: Annotated[
         float,
-        typer.Option(callback=_span, help="How long each sensor is read; more tells more."),
+        typer.Option(callback=span, help="How long each sensor is read; more tells more."),
     ] = 3.0,
     sensor: Annotated[
         list[str] | None,
         typer.Option(
-            callback=_names,
+            callback=sensor_names,
             help="Examine this one only; may be given several times.",
             show_default="all",
         ),

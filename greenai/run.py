@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from greenai import grid
-from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
 from greenai.analysis.node import node_energies
 from greenai.crosscheck import codecarbon_check
@@ -28,12 +27,14 @@ from greenai.merging import (
     subphases_of,
 )
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
+from greenai.observation import figures_of
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
+    from greenai.analysis.comparable import RunFigures
     from greenai.merging import Part, PowerCurve
     from greenai.record.types import Record
 
@@ -215,6 +216,13 @@ class Run:
             )
         )
 
+    def warmup_s(self) -> float:
+        """Seconds of training at the start that comparisons leave out."""
+        return max(
+            (seconds_of(part.attempt.manifest.get("warmup_s")) for part in self.parts),
+            default=0.0,
+        )
+
     def power(self, points: int = 2000) -> list[PowerCurve]:
         """Mean power of each device over the run, at most ``points`` each."""
         return curves_of(self.parts, points)
@@ -266,7 +274,7 @@ class Run:
             "intensity_year": emitted.intensity_year,
             "intensity_place": emitted.place,
             "operational_co2e_g": emitted.operational_co2e_g,
-            "warmup_s": self._warmup_s(),
+            "warmup_s": self.warmup_s(),
             "job_cpu_share": job.share,
             "job_cpu_j": job.energy_j,
             "codecarbon_check": codecarbon_check(self.parts),
@@ -277,39 +285,7 @@ class Run:
 
     def figures(self) -> RunFigures:
         """What a comparison needs: the steps after the warm-up, their energy, time and work."""
-        steps = self._steps
-        first_s = steps["start_s"].min() if len(steps) else 0.0
-        kept = steps[
-            (steps["start_s"] >= first_s + self._warmup_s()) & ~steps["rolled_back"].astype(bool)
-        ]
-        known = kept[kept["energy_j"].notna()]
-        duration_s = float(kept["duration_s"].sum())
-        # Energy and work of the same steps: an unknown step leaves both, and lowers coverage.
-        amounts = {
-            "token": float(known["tokens"].sum(skipna=False)),
-            "sample": float(known["samples"].sum(skipna=False)),
-            "step": float(len(known)),
-            "flop": float(known["flops"].sum(skipna=False)),
-        }
-        metered = len(known) > 0
-        timed = known if metered else kept
-        if not metered:
-            names = {"token": "tokens", "sample": "samples", "flop": "flops"}
-            amounts = {unit: float(kept[name].sum(skipna=False)) for unit, name in names.items()}
-            amounts["step"] = float(len(kept))
-        pair, position = self.config.get("repeat"), self.config.get("position")
-        return RunFigures(
-            run_id=self.run_id,
-            variant=self.variant,
-            energy_j=float(known["energy_j"].sum(min_count=1)),
-            duration_s=float(timed["duration_s"].sum()),
-            amounts={unit: amount for unit, amount in amounts.items() if amount > 0},
-            trust=self.trust(),
-            pair=None if pair is None else str(pair),
-            devices=self.devices(),
-            position=position if isinstance(position, int) else None,
-            coverage=_ratio(float(known["duration_s"].sum()), duration_s),
-        )
+        return figures_of(self)
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
@@ -325,12 +301,6 @@ class Run:
         present = {part.attempt.rank for part in self.parts}
         sizes = [whole_number(part.attempt.manifest.get("world_size")) for part in self.parts]
         return len(present), max([len(present), *sizes])
-
-    def _warmup_s(self) -> float:
-        return max(
-            (seconds_of(part.attempt.manifest.get("warmup_s")) for part in self.parts),
-            default=0.0,
-        )
 
     def _ended(self) -> str:
         return self.parts[-1].attempt.ended if self.parts else "unknown"

@@ -49,9 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "merging": {"record", "analysis", "sensors.base"},
     "shortfalls": {"merging", "analysis", "record.types"},
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
+    "observation": {"analysis"},
     "run": {
         "merging",
         "shortfalls",
+        "observation",
         "crosscheck",
         "record",
         "analysis",
@@ -60,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "api": ANYTHING,
     "cli": ANYTHING,
+    "options": {"analysis", "sensors"},
     "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
@@ -69,6 +72,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     # Imports under TYPE_CHECKING only: a name in a signature, nothing that runs.
     "exporters": {"api"},
     "workloads": {"analysis"},
+    "observation": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -86,7 +90,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "pyarrow": {"record", "exporters", "companion"},
     "pandas": {"run", "merging", "exporters"},
     "psutil": {"sensors", "live", "companion"},
-    "typer": {"cli"},
+    "typer": {"cli", "options"},
     "click": {"cli"},
     "rich": {"cli", "exporters", "workloads"},
     "pynvml": {"sensors.nvml"},

@@ -128,6 +128,8 @@ def test_a_wrong_command_line_has_exit_code_two(capsys: pytest.CaptureFixture[st
     assert exit_code("nonsense") == 2
     assert exit_code("compare", "runs", "--baseline", "dense", "--per", "moon") == 2
     assert "moon" in capsys.readouterr().err
+    assert exit_code("compare", "runs", "--baseline", "dense", "--per", "loss:low") == 2
+    assert exit_code("compare", "runs", "--baseline", "dense", "--across", "moon") == 2
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,24 @@ def test_compare_on_gpus_says_nothing_of_cpus(
     compared["channel"] = GPU
     assert exit_code("compare", str(tmp_path / "runs"), "--baseline", "dense") == 0
     assert "carry over" not in capsys.readouterr().out
+
+
+def test_compare_passes_the_loss_and_the_devices_on(
+    compared: dict[str, Any], tmp_path: Path
+) -> None:
+    options = ("--baseline", "dense", "--per", "step", "--across", "device")
+    compared["per"] = None
+    exit_code("compare", str(tmp_path / "runs"), *options)
+    assert (compared["per"], compared["across_devices"]) == ("step", True)
+    exit_code("compare", str(tmp_path / "runs"), "--baseline", "dense", "--per", "loss:2.5")
+    assert (compared["per"], compared["across_devices"]) == ("loss:2.5", False)
+
+
+def test_help_of_compare_says_how_it_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("compare", "--help") == 0
+    out = capsys.readouterr().out
+    for word in ("--across", "--per", "loss:2.5", "active_flop", "Welch", "Holm", "idle_power_w"):
+        assert word in out
 
 
 @pytest.mark.usefixtures("compared")

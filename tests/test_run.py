@@ -200,7 +200,7 @@ def test_a_comparison_leaves_the_warm_up_out() -> None:
     figures = a_run(warm, config={"repeat": 3, "position": 1}).figures()
     assert figures.amounts["step"] == 7
     assert figures.energy_j == pytest.approx(7 * 50, rel=0.03)
-    assert (figures.pair, figures.position) == ("3", 1)
+    assert (figures.pair, figures.position) == ("repeat 3", 1)
 
 
 def test_trust_travels() -> None:

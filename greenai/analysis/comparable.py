@@ -12,8 +12,13 @@ from greenai.errors import ComparisonError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-UNITS = ("token", "sample", "step", "flop")
-"""What energy and time may be counted per."""
+    from greenai.analysis.resampling import Block
+    from greenai.analysis.target_loss import LossCurve
+
+UNITS = ("token", "sample", "step", "flop", "active_flop")
+"""Work that energy and time may be counted per."""
+Field = Literal["energy_j", "duration_s", "above_idle_j"]
+"""What of a run is compared."""
 TRUST = ("measured", "modelled", "assumed")
 MEASURED_ENOUGH = 0.5
 """Share of the energy that must be measured; the rest is mostly time times a constant, and says
@@ -31,13 +36,22 @@ class RunFigures:
         variant: What is compared: repeats of one thing share it.
         energy_j: IT energy of the work below; NaN is unknown.
         duration_s: Time of the same work; NaN is unknown.
-        amounts: Work done, by unit: any of ``token, sample, step, flop``.
+        amounts: Work done, by unit: any of ``token`` (without padding), ``sample``, ``step``,
+            ``flop`` (as counted in the steps), ``active_flop`` (of the parameters and positions
+            that a token uses).
         trust: Shares of the energy that are ``measured``, ``modelled`` and ``assumed``.
         pair: What the run shares with one run of every other variant, as its repeat or seed;
             from the manifest, never from the order of folders. None is nothing.
+        seed: What its random numbers began with; None is unknown.
         devices: Models of the devices that the energy is of; empty is unknown.
         position: Place in the order in which the runs were made; None is unknown.
         coverage: Share of the work's time and devices that the energy is of; NaN is unknown.
+        boards: Identities of the devices, by which one board is told from another of its model.
+        tokenizer: What cut the text into tokens; None is unknown.
+        idle_power_w: Power of the devices at rest, with their context; NaN is unknown.
+        blocks: The work in consecutive blocks, as ``blocks_of`` cuts them.
+        curve: How its loss fell; None is unknown.
+        label: What its user calls it: its folder; empty is nothing.
     """
 
     run_id: str
@@ -50,6 +64,23 @@ class RunFigures:
     devices: tuple[str, ...] = ()
     position: int | None = None
     coverage: float = math.nan
+    seed: str | None = None
+    boards: tuple[str, ...] = ()
+    tokenizer: str | None = None
+    idle_power_w: float = math.nan
+    blocks: tuple[Block, ...] = ()
+    curve: LossCurve | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a message calls the run."""
+        return self.label or self.run_id
+
+    @property
+    def above_idle_j(self) -> float:
+        """Energy less what the devices would have used at rest; NaN is unknown."""
+        return self.energy_j - self.idle_power_w * self.duration_s
 
 
 def runs_by_variant(figures: Sequence[RunFigures], baseline: str) -> dict[str, list[RunFigures]]:
@@ -63,7 +94,7 @@ def runs_by_variant(figures: Sequence[RunFigures], baseline: str) -> dict[str, l
     for run in figures:
         if run.run_id in seen:
             raise ComparisonError(
-                f"The run {run.run_id!r} is given twice.",
+                f"The run {run.name!r} is given twice.",
                 "It would count as a repeat, and intervals would come out too narrow.",
                 "give each run folder once",
             )
@@ -95,10 +126,12 @@ def check_unit(figures: Sequence[RunFigures], per: str) -> None:
         raise ComparisonError(
             f"Unknown unit {per!r}.",
             "Energy has to be counted per something.",
-            f"use one of {', '.join(UNITS)}",
+            f"use one of {', '.join(UNITS)}, or a loss to reach, as loss:2.5",
         )
-    without = [run.run_id for run in figures if not _is_amount(run.amounts.get(per))]
+    without = [run.name for run in figures if not _is_amount(run.amounts.get(per))]
     if not without:
+        if per == "token":
+            check_tokenizers(figures, per)
         return
     possible = [unit for unit in UNITS if all(_is_amount(run.amounts.get(unit)) for run in figures)]
     listed = ", ".join(without[:5]) + (", ..." if len(without) > len(without[:5]) else "")
@@ -111,25 +144,39 @@ def check_unit(figures: Sequence[RunFigures], per: str) -> None:
     )
 
 
+def check_tokenizers(figures: Sequence[RunFigures], per: str) -> None:
+    """Refuse tokens, and losses per token, of unlike tokenizers; unknown ones pass.
+
+    Raises:
+        ComparisonError: It names one run of each kind.
+    """
+    kinds = {run.tokenizer: run.name for run in figures if run.tokenizer is not None}
+    if len(kinds) > 1:
+        listed = "; ".join(f"{name} by {kind}" for kind, name in kinds.items())
+        raise ComparisonError(
+            f"The runs' texts were cut by unlike tokenizers: {listed}.",
+            f"Their tokens are unlike amounts of text, so that --per {per} means nothing.",
+            "compare --per sample or step, if those are alike",
+        )
+
+
 def check_devices(figures: Sequence[RunFigures]) -> None:
     """Refuse runs on unlike devices; unknown devices pass.
 
     Raises:
         ComparisonError: It names one run of each kind.
     """
-    kinds = {tuple(sorted(run.devices)): run.run_id for run in figures if run.devices}
+    kinds = {tuple(sorted(run.devices)): run.name for run in figures if run.devices}
     if len(kinds) > 1:
-        listed = "; ".join(f"{run_id} on {' + '.join(kind)}" for kind, run_id in kinds.items())
+        listed = "; ".join(f"{name} on {' + '.join(kind)}" for kind, name in kinds.items())
         raise ComparisonError(
             f"The runs were made on unlike devices: {listed}.",
             "A difference between variants could not be told from one between machines.",
-            "compare runs of one machine, or allow it with --across-devices",
+            "compare runs of one machine, or allow it: --across device (across_devices=True)",
         )
 
 
-def per_unit(
-    runs: Sequence[RunFigures], per: str, field: Literal["energy_j", "duration_s"]
-) -> list[float]:
+def per_unit(runs: Sequence[RunFigures], per: str, field: Field) -> list[float]:
     """Energy or time of each run per unit of its work; NaN where it is unknown or not positive."""
     totals = [getattr(run, field) for run in runs]
     return [

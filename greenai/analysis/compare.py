@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from greenai.analysis.caveats import caveats
 from greenai.analysis.comparable import (
     COVERED_ENOUGH,
     MEASURED_ENOUGH,
@@ -17,99 +18,24 @@ from greenai.analysis.comparable import (
     runs_by_variant,
     trust_shares,
 )
-from greenai.analysis.contrast import Contrast, Verdict, contrast, effects
+from greenai.analysis.comparison import Comparison, Result
+from greenai.analysis.contrast import Contrast, contrast
+from greenai.analysis.drift import PositionEffect, position_effect
+from greenai.analysis.effects import Effect, effects
+from greenai.analysis.resampling import ratio_within_runs
+from greenai.analysis.target_loss import SEEDS_ENOUGH, at_target, censored, seeds, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from greenai.analysis.comparable import Field
+
 __all__ = ["Comparison", "Result", "RunFigures", "compare"]
 
-OUT_OF_BALANCE = 0.5
-"""Places by which the variants' mean positions may differ before drift is a worry."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Result:
-    """One variant against the baseline, in energy and then, ``time_``, in time; NaN is unknown.
-
-    Attributes:
-        variant: Name of the variant.
-        n: Pairs of runs, or runs of the variant where nothing is paired.
-        mean: Geometric mean of joules per unit: the one whose ratios are ``ratio``.
-        ratio: Joules per unit, variant to baseline.
-        low: Lower end of the 95 % interval of this ratio alone.
-        high: Upper end of it.
-        mde: Minimum detectable effect, as a ratio minus 1; see ``Effect``.
-        verdict: Whether the variant needs ``less`` or ``more``, or it is ``not resolved``.
-        reason: Why it is not resolved; empty where it is.
-        trust: Shares of the energy of both variants that are measured, modelled and assumed.
-        paired: Whether runs were compared pair by pair.
-        low_adjusted: Lower end of the interval adjusted for several variants.
-        high_adjusted: Upper end of it; 1 lies outside wherever there is a verdict.
-        p_adjusted: Holm's adjusted p-value.
-        time_mean: Geometric mean of seconds per unit; the rest as for energy.
-    """
-
-    variant: str
-    n: int
-    mean: float
-    ratio: float
-    low: float
-    high: float
-    mde: float
-    verdict: Verdict
-    reason: str
-    trust: Mapping[str, float]
-    paired: bool
-    low_adjusted: float
-    high_adjusted: float
-    p_adjusted: float
-    time_mean: float
-    time_ratio: float
-    time_low: float
-    time_high: float
-    time_mde: float
-    time_verdict: Verdict
-    time_reason: str
-    time_low_adjusted: float
-    time_high_adjusted: float
-    time_p_adjusted: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as comparison.json has it; unknown is None."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["trust"] = {kind: _json(share) for kind, share in self.trust.items()}
-        return {key: _json(value) for key, value in values.items()}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Comparison:
-    """Every variant against one baseline.
-
-    Attributes:
-        per: Unit of the work.
-        baseline: Variant that the others are compared with.
-        results: One a variant, in order of name, without the baseline.
-        baseline_n: Runs of the baseline.
-        baseline_mean: Geometric mean of its joules per unit.
-        baseline_time_mean: Geometric mean of its seconds per unit.
-        notes: What a reader should know, in sentences.
-    """
-
-    per: str
-    baseline: str
-    results: tuple[Result, ...]
-    baseline_n: int
-    baseline_mean: float
-    baseline_time_mean: float
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The comparison as comparison.json has it; unknown is None."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["results"] = [result.to_json() for result in self.results]
-        values["notes"] = list(self.notes)
-        return {key: _json(value) for key, value in values.items()}
+SYSTEMATIC_ERROR = (0.05, 0.08)
+"""Gain error of a board's sensor: what data-centre boards keep to, and what consumer boards do.
+It is the same at every read, so that no number of repeats averages it out.
+Source: Yang, Adamek, Armour, SC 2024, arXiv:2312.02741."""
 
 
 def compare(
@@ -128,12 +54,14 @@ def compare(
     Args:
         figures: The runs of all variants.
         baseline: Variant to compare with.
-        per: Unit of work: one of ``token, sample, step, flop``.
+        per: Unit of work: one of ``token, sample, step, flop, active_flop``; or a loss to be
+            reached, as ``loss:2.5``.
         across_devices: Whether runs on unlike devices may be compared.
 
     Returns:
         Ratios with intervals and verdicts. A verdict on energy needs two runs a side, energy that
-        is mostly measured, and runs that are covered.
+        is mostly measured, and runs that are covered; to a loss three seeds a side, all of which
+        reached it; across boards, a difference that their sensors' errors cannot make.
 
     Raises:
         ComparisonError: The runs cannot be compared as asked; it says what is missing and which
@@ -150,31 +78,45 @@ def compare(
         ('moe', 0.804, 'less')
     """
     groups = runs_by_variant(figures, baseline)
-    check_unit(figures, per)
+    target = target_of(per)
+    if target is None:
+        check_unit(figures, per)
     if not across_devices:
         check_devices(figures)
+    if target is not None:
+        groups = runs_by_variant(at_target(figures, per, target), baseline)
     base = groups[baseline]
     others = {name: groups[name] for name in sorted(groups) if name != baseline}
-    contrasts = {
-        field: {name: _contrast(runs, base, per, field) for name, runs in others.items()}
-        for field in ("energy_j", "duration_s")
-    }
-    refused = {name: _refusal(runs, base) for name, runs in others.items()}
-    energy = effects(contrasts["energy_j"], refused)
-    time = effects(contrasts["duration_s"], {})
+    short = {name: _short_of_target(runs, base, target) for name, runs in others.items()}
+    refused = {name: short[name] or _refusal(runs, base) for name, runs in others.items()}
+    judged = [run for runs in groups.values() for run in runs]
+    boards_differ = len({run.boards for run in judged if run.boards}) > 1
+    energy = _effects(others, base, per, "energy_j", refused)
+    if across_devices or boards_differ:
+        gain = _gain_between(judged)
+        energy = {name: _beyond_sensors(effect, gain) for name, effect in energy.items()}
+    time = _effects(others, base, per, "duration_s", short)
+    above_idle = _effects(others, base, per, "above_idle_j", {})
     results = tuple(
         Result(
             variant=name,
-            n=contrasts["energy_j"][name].n,
+            n=len(runs),
             mean=_geometric_mean(per_unit(runs, per, "energy_j")),
             trust=trust_shares([*runs, *base]),
-            paired=contrasts["energy_j"][name].paired,
+            paired=energy[name].paired,
             time_mean=_geometric_mean(per_unit(runs, per, "duration_s")),
-            **dataclasses.asdict(energy[name]),
-            **{f"time_{key}": value for key, value in dataclasses.asdict(time[name]).items()},
+            above_idle_mean=_geometric_mean(per_unit(runs, per, "above_idle_j")),
+            above_idle_ratio=above_idle[name].ratio,
+            above_idle_low=above_idle[name].low,
+            above_idle_high=above_idle[name].high,
+            **_fields(energy[name]),
+            **{f"time_{key}": value for key, value in _fields(time[name]).items()},
         )
         for name, runs in others.items()
     )
+    drift = _drift(judged, per)
+    measured = any(run.trust.get("measured", 0.0) > 0 for run in judged)
+    systematic = SYSTEMATIC_ERROR if measured else (math.nan, math.nan)
     return Comparison(
         per=per,
         baseline=baseline,
@@ -182,31 +124,101 @@ def compare(
         baseline_n=len(base),
         baseline_mean=_geometric_mean(per_unit(base, per, "energy_j")),
         baseline_time_mean=_geometric_mean(per_unit(base, per, "duration_s")),
-        notes=tuple(
-            _about_results(results)
-            + _about_order(groups)
-            + _about_devices(figures, across_devices=across_devices)
+        notes=caveats(
+            results, groups, drift, across_devices=across_devices, boards_differ=boards_differ
         ),
+        baseline_above_idle_mean=_geometric_mean(per_unit(base, per, "above_idle_j")),
+        position_effect=drift,
+        systematic_low=systematic[0],
+        systematic_high=systematic[1],
+        ratios_systematic=across_devices or boards_differ,
     )
 
 
-def _contrast(
-    runs: Sequence[RunFigures],
+def _effects(
+    others: Mapping[str, Sequence[RunFigures]],
     base: Sequence[RunFigures],
     per: str,
-    field: Literal["energy_j", "duration_s"],
+    field: Field,
+    refused: Mapping[str, str],
+) -> dict[str, Effect]:
+    contrasts = {name: _contrast(runs, base, per, field) for name, runs in others.items()}
+    return effects(contrasts, refused)
+
+
+def _fields(effect: Effect) -> dict[str, Any]:
+    values = dataclasses.asdict(effect)
+    del values["paired"]
+    return values
+
+
+def _contrast(
+    runs: Sequence[RunFigures], base: Sequence[RunFigures], per: str, field: Field
 ) -> Contrast:
-    return contrast(
+    found = contrast(
         per_unit(runs, per, field),
         per_unit(base, per, field),
         [run.pair for run in runs],
         [run.pair for run in base],
+        [run.position for run in runs],
+        [run.position for run in base],
     )
+    if found.lacking != "one run each" or field == "above_idle_j":
+        return found
+    blocks = [
+        (
+            [getattr(block, field) for block in run.blocks],
+            [block.amounts.get(per, math.nan) for block in run.blocks],
+        )
+        for run in (*runs, *base)
+    ]
+    return dataclasses.replace(found, shown=ratio_within_runs(blocks[0], blocks[1]))
+
+
+def _gain_between(runs: Sequence[RunFigures]) -> float:
+    """Ratio that two sensors may show of one energy, each off to its own side."""
+    consumer = any("GeForce" in device for run in runs for device in run.devices)
+    error = SYSTEMATIC_ERROR[consumer]
+    return (1 + error) / (1 - error)
+
+
+def _beyond_sensors(effect: Effect, gain: float) -> Effect:
+    """Withhold a verdict that the error of two sensors alone could have brought about."""
+    if effect.verdict == "not resolved":
+        return effect
+    if effect.high_adjusted * gain < 1 or effect.low_adjusted / gain > 1:
+        return effect
+    return dataclasses.replace(effect, verdict="not resolved", reason="within the sensors' error")
+
+
+def _drift(runs: Sequence[RunFigures], per: str) -> PositionEffect:
+    return position_effect(
+        per_unit(runs, per, "energy_j"),
+        [run.position for run in runs],
+        [run.variant for run in runs],
+        [run.pair for run in runs],
+    )
+
+
+def _short_of_target(
+    runs: Sequence[RunFigures], base: Sequence[RunFigures], target: float | None
+) -> str:
+    """Why these runs cannot tell what a loss costs; empty if they can, or none is asked for."""
+    if target is None:
+        return ""
+    for why in ("never reached", "began below"):
+        named = [run.name for run in (*runs, *base) if censored(run, target) == why]
+        if named:
+            return f"{why} loss {target:g}: {', '.join(named[:3])}"
+    counts = [seeds(runs), seeds(base)]
+    if None in counts:
+        return "seeds unknown"
+    return "" if min(map(int, filter(None, counts))) >= SEEDS_ENOUGH else "fewer than 3 seeds"
 
 
 def _refusal(runs: Sequence[RunFigures], base: Sequence[RunFigures]) -> str:
     """Why the energy of these runs may not get a verdict, whatever its ratio; empty if it may."""
-    unknown = [run.run_id for run in (*runs, *base) if not run.energy_j > 0]
+    unknown = [run.name for run in (*runs, *base) if not run.energy_j > 0]
     if unknown:
         return f"energy unknown: {', '.join(unknown[:3])}"
     measured = [trust_shares(side)["measured"] for side in (runs, base)]
@@ -220,65 +232,3 @@ def _refusal(runs: Sequence[RunFigures], base: Sequence[RunFigures]) -> str:
 
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(fmean(map(math.log, values)))
-
-
-def _about_results(results: Sequence[Result]) -> list[str]:
-    said = []
-    unpaired = [r.variant for r in results if not r.paired and not math.isnan(r.low)]
-    if unpaired:
-        said.append(
-            f"{', '.join(unpaired)}: compared unpaired (Welch), since not every run shares its "
-            "pair with one run of the other side."
-        )
-    if len(results) > 1:
-        said.append(f"Verdicts are adjusted for {len(results)} comparisons by Holm's procedure.")
-    modelled = [result.variant for result in results if result.reason == "modelled"]
-    if modelled:
-        said.append(
-            f"{', '.join(modelled)}: less than half of the energy is measured. The rest is a model "
-            "of time, so that only the time ratio gets a verdict."
-        )
-    return said
-
-
-def _about_order(groups: Mapping[str, Sequence[RunFigures]]) -> list[str]:
-    """Warn where drift of the machine could pass for a difference between variants."""
-    positions = {
-        name: [run.position for run in runs if run.position is not None]
-        for name, runs in groups.items()
-    }
-    if not all(positions.values()) or max(map(len, positions.values())) == 1:
-        return []
-    means = {name: fmean(places) for name, places in positions.items()}
-    if max(means.values()) - min(means.values()) <= OUT_OF_BALANCE:
-        return []
-    listed = ", ".join(f"{name} {mean:.1f}" for name, mean in sorted(means.items()))
-    return [
-        (
-            f"The runs were not made in balanced order (mean position: {listed}): a drift of the "
-            "machine is part of the ratio."
-        )
-    ]
-
-
-def _about_devices(figures: Sequence[RunFigures], *, across_devices: bool) -> list[str]:
-    if across_devices:
-        return [
-            (
-                "Unlike devices were allowed: their sensors' systematic errors, some 5 % each, are "
-                "part of the ratio and not of its interval."
-            )
-        ]
-    unknown = [run.run_id for run in figures if not run.devices]
-    if not unknown:
-        return []
-    return [
-        (
-            f"Devices unknown for {len(unknown)} of {len(figures)} runs: whether the machines are "
-            "alike was not checked."
-        )
-    ]
-
-
-def _json(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

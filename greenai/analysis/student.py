@@ -14,7 +14,8 @@ POWER = 0.8
 _STEPS = 200
 _TINY = 1e-300
 _EPSILON = 1e-15
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
+_NODES, _NODES_OF_TWO_RUNS = 96, 400
+"""Points of the integral over the spread, which below two degrees of freedom is steeper."""
 
 
 def two_sided_p(t: float, df: float) -> float:
@@ -100,13 +101,20 @@ def _power(shift: float, critical: float, df: float) -> float:
     half = (high - low) / 2
     log_scale = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2)
     total = 0.0
-    for node, weight in zip(_NODES.tolist(), _WEIGHTS.tolist(), strict=True):
+    for node, weight in _quadrature(_NODES if df >= 2 else _NODES_OF_TWO_RUNS):  # noqa: PLR2004 - see there
         s = low + half * (1 + node)
         density = math.exp(log_scale + (df - 1) * math.log(s) - df * s * s / 2)
         edge = critical * s
         missed = math.erf((edge - shift) / math.sqrt(2)) - math.erf((-edge - shift) / math.sqrt(2))
         total += weight * density * (1 - missed / 2)
     return half * total
+
+
+@functools.cache
+def _quadrature(points: int) -> list[tuple[float, float]]:
+    """Gauss-Legendre nodes and weights on [-1, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return list(zip(nodes.tolist(), weights.tolist(), strict=True))
 
 
 def _beta_share(a: float, b: float, x: float, rest: float) -> float:

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
-from greenai.analysis.compare import Comparison, RunFigures, compare
-from greenai.analysis.contrast import Contrast, effects
+from greenai.analysis.compare import Comparison, Result, RunFigures, compare
+from greenai.analysis.resampling import Block
 from greenai.errors import ComparisonError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_unpaired_runs_are_compared_by_welch_on_logs() -> None:
 
 def test_runs_are_paired_by_their_key_and_not_by_their_order() -> None:
     runs = runs_of({"dense": DENSE, "moe": MOE})
-    assert compare(runs[::-1], "dense").results == compare(runs, "dense").results
+    assert compare(runs[::-1], "dense").to_json() == compare(runs, "dense").to_json()
 
 
 @pytest.mark.parametrize("change", [{"pair": None}, {"pair": "seed 0"}, {"pair": "seed 9"}])
@@ -192,28 +192,6 @@ def test_the_units_of_energy_and_work_do_not_matter(joule: float, token: float) 
     )
 
 
-def test_holm_holds_each_p_value_against_its_own_level() -> None:
-    def with_p(p: float) -> Contrast:
-        return Contrast(stats.t.isf(p / 2, 9), 1.0, df=9, n=10, paired=True, lacking="")
-
-    p_values = {"a": 0.03, "b": 0.001, "c": 0.02, "d": 0.6}
-    judged = effects({name: with_p(p) for name, p in p_values.items()}, {})
-    adjusted = {name: judged[name].p_adjusted for name in p_values}
-    assert adjusted == pytest.approx({"b": 0.004, "c": 0.06, "a": 0.06, "d": 0.6})
-    assert [judged[name].verdict for name in "abcd"] == [
-        "not resolved",
-        "more",
-        *["not resolved"] * 2,
-    ]
-    assert judged["b"].low_adjusted < judged["b"].low
-
-
-def test_a_refused_variant_keeps_its_figures() -> None:
-    each = Contrast(-0.5, 0.05, df=4, n=5, paired=True, lacking="")
-    open_, refused = effects({"a": each}, {})["a"], effects({"a": each}, {"a": "modelled"})["a"]
-    assert refused == dataclasses.replace(open_, verdict="not resolved", reason="modelled")
-
-
 def test_unlike_devices_are_refused_unless_told() -> None:
     runs = runs_of({"dense": DENSE}) + runs_of({"moe": MOE}, devices=("A100",))
     with pytest.raises(ComparisonError, match=r"dense-4 on H200; moe-4 on A100"):
@@ -288,71 +266,155 @@ def test_the_json_has_the_published_keys_and_nothing_that_json_lacks() -> None:
     assert shown["results"][0]["trust"] == MEASURED
 
 
-@dataclasses.dataclass
-class Shares:
-    """What became of many simulated experiments."""
-
-    any_verdict: float
-    covered: float
-    found: float
+def test_a_message_calls_a_run_by_its_folder() -> None:
+    runs = [dataclasses.replace(run, label=f"folder-{run.run_id}") for run in runs_of({"a": [1]})]
+    with pytest.raises(ComparisonError, match="'folder-a-0' is given twice"):
+        compare(runs * 2, "a")
 
 
-def simulate(
-    experiments: int, n: int, variants: int, *, effect: float = 0.0, paired: bool = True
-) -> Shares:
-    """Repeat an experiment whose truth is known: seeds matter more than the noise of a run."""
-    rng = np.random.default_rng([n, variants, int(paired), int(effect * 1e6)])
-    seeds = rng.normal(0, 0.03, (experiments, 1, n) if paired else (experiments, variants + 1, n))
-    logs = seeds + rng.normal(0, 0.01, (experiments, variants + 1, n))
-    logs[:, 1:] += effect
-    energies = 100 * np.exp(logs)
-    names = [f"v{k}" for k in range(variants + 1)]
-    verdicts = covered = found = 0
-    for experiment in energies:
-        runs = runs_of(dict(zip(names, experiment.tolist(), strict=True)), paired=paired)
-        results = compare(runs, "v0").results
-        verdicts += any(result.verdict != "not resolved" for result in results)
-        covered += results[0].low <= math.exp(effect) <= results[0].high
-        found += results[0].verdict == "more"
-    return Shares(verdicts / experiments, covered / experiments, found / experiments)
+def test_tokens_of_unlike_tokenizers_are_no_unit() -> None:
+    runs = runs_of({"dense": DENSE}, tokenizer="bytes", amounts={"token": 9.0, "step": 1.0})
+    runs += runs_of({"moe": MOE}, tokenizer="gpt2", amounts={"token": 9.0, "step": 1.0})
+    with pytest.raises(ComparisonError, match=r"dense-4 by bytes; moe-4 by gpt2") as caught:
+        compare(runs, "dense")
+    assert "--per sample or step" in caught.value.hint
+    assert compare(runs, "dense", per="step").results[0].verdict == "less"
 
 
-@pytest.mark.parametrize("n", [5, 6, 10])
-def test_a_comparison_errs_in_5_percent_and_covers_in_95(n: int) -> None:
-    shares = simulate(2_000, n, 1)
-    assert 0.035 <= shares.any_verdict <= 0.065
-    assert 0.935 <= shares.covered <= 0.965
+def test_tokens_unknown_in_one_run_are_unknown_in_the_comparison() -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE}, amounts={"token": 9.0, "step": 1.0})
+    runs[3] = dataclasses.replace(runs[3], amounts={"step": 1.0})
+    with pytest.raises(ComparisonError, match=r"1 of 10 runs have no tokens: dense-3"):
+        compare(runs, "dense")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [5, 6, 10])
-def test_a_comparison_errs_in_5_percent_and_covers_in_95_exactly(n: int) -> None:
-    shares = simulate(20_000, n, 1)
-    assert 0.045 <= shares.any_verdict <= 0.055
-    assert 0.945 <= shares.covered <= 0.955
+@pytest.mark.parametrize("tokens", [0.0, -1.0, math.nan, math.inf])
+def test_an_amount_that_is_none_is_refused(tokens: float) -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE}, amounts={"token": tokens})
+    with pytest.raises(ComparisonError, match="have no tokens"):
+        compare(runs, "dense")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("n", "least"), [(5, 0.04), (10, 0.045)])
-def test_unpaired_runs_err_in_no_more_than_5_percent(n: int, least: float) -> None:
-    # Welch's method is known to be a little cautious for few runs of equal spread.
-    shares = simulate(20_000, n, 1, paired=False)
-    assert least <= shares.any_verdict <= 0.055
-    assert 0.945 <= shares.covered <= 1 - least
+@pytest.mark.parametrize("per", ["flop", "active_flop"])
+def test_energy_is_counted_per_any_amount_that_the_runs_have(per: str) -> None:
+    runs = runs_of({"dense": DENSE}, amounts={per: 2e12})
+    runs += runs_of({"moe": MOE}, amounts={per: 1e12})
+    plain = compare(runs_of({"dense": DENSE, "moe": MOE}), "dense").results[0]
+    assert compare(runs, "dense", per=per).results[0].ratio == pytest.approx(2 * plain.ratio)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [5, 6, 10])
-@pytest.mark.parametrize("variants", [2, 4])
-def test_several_variants_err_together_in_at_most_5_percent(n: int, variants: int) -> None:
-    assert simulate(20_000, n, variants).any_verdict <= 0.055
+def test_other_boards_of_one_model_leave_the_sensors_error_in_the_ratio() -> None:
+    runs = runs_of({"dense": DENSE}, boards=("GPU-1",)) + runs_of({"moe": MOE}, boards=("GPU-2",))
+    comparison = compare(runs, "dense")
+    assert comparison.ratios_systematic
+    assert "several boards" in comparison.notes[-1]
+    same = compare(runs_of({"dense": DENSE, "moe": MOE}, boards=("GPU-1",)), "dense")
+    assert not same.ratios_systematic
+    assert (same.systematic_low, same.systematic_high) == (0.05, 0.08)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [5, 6, 10])
-def test_an_effect_as_large_as_the_minimum_detectable_one_is_found_in_80_percent(n: int) -> None:
-    # What a run of known spread would state: sd of a paired log-ratio is 0.01 * sqrt(2).
-    standard_error = 0.01 * math.sqrt(2 / n)
-    known = Contrast(0.0, standard_error, df=n - 1, n=n, paired=True, lacking="")
-    effect = math.log1p(effects({"v1": known}, {})["v1"].mde)
-    assert simulate(20_000, n, 1, effect=effect).found == pytest.approx(0.8, abs=0.02)
+def test_a_verdict_across_boards_lies_beyond_what_their_sensors_can_make() -> None:
+    # Two sensors that are 5 % off, one up and one down, show one energy at a ratio of 0.905.
+    def found(share: float, board: str) -> Result:
+        energies = [share * joules * (1 + n / 1000) for n, joules in enumerate(DENSE)]
+        runs = runs_of({"dense": DENSE}, boards=("GPU-1",))
+        runs += runs_of({"moe": energies}, boards=(board,))
+        return compare(runs, "dense").results[0]
+
+    assert found(0.93, "GPU-1").verdict == "less"
+    other = found(0.93, "GPU-2")
+    assert (other.verdict, other.reason) == ("not resolved", "within the sensors' error")
+    assert other.high_adjusted < 1
+    assert other.time_verdict == found(0.93, "GPU-1").time_verdict
+    assert found(0.89, "GPU-2").verdict == "less"
+    assert found(1.2, "GPU-2").verdict == "more"
+
+
+def test_a_model_has_no_known_systematic_error() -> None:
+    runs = runs_of({"dense": DENSE, "moe": MOE}, trust={"modelled": 1.0})
+    assert math.isnan(compare(runs, "dense").systematic_low)
+
+
+def test_energy_above_idle_stands_beside_and_never_decides() -> None:
+    # Both use 100 J; the slow one half of it at rest: above idle it looks twice as good.
+    noise = np.array([0.99, 1.01, 1.0, 1.02, 0.98])
+    runs = [
+        dataclasses.replace(run, duration_s=2.0 if run.variant == "slow" else 1.0)
+        for run in runs_of({"fast": 100 * noise, "slow": 100 * noise[::-1]}, idle_power_w=25.0)
+    ]
+    result = compare(runs, "fast").results[0]
+    assert result.ratio == pytest.approx(1.0)
+    assert result.verdict == "not resolved"
+    assert result.above_idle_ratio == pytest.approx(50 / 75, rel=0.01)
+    assert result.above_idle_high < 1
+    unknown = compare(runs_of({"fast": DENSE, "slow": MOE}), "fast")
+    assert math.isnan(unknown.results[0].above_idle_ratio)
+    assert math.isnan(unknown.baseline_above_idle_mean)
+    assert unknown.results[0].verdict == "less"
+
+
+def test_idle_power_above_the_energy_is_unknown_and_no_error() -> None:
+    runs = runs_of({"fast": DENSE, "slow": MOE}, idle_power_w=1e6)
+    assert math.isnan(compare(runs, "fast").results[0].above_idle_ratio)
+
+
+def blocks(count: int, energy_j: float, rng: np.random.Generator) -> tuple[Block, ...]:
+    noise = 1 + 0.02 * rng.standard_normal(count)
+    return tuple(Block(energy_j * x, 10.0 * x, {"token": 1000.0}) for x in noise.tolist())
+
+
+def test_one_run_each_has_the_interval_of_its_blocks_and_no_verdict() -> None:
+    rng = np.random.default_rng(1)
+    runs = [
+        dataclasses.replace(run, blocks=blocks(30, run.energy_j, rng))
+        for run in runs_of({"dense": [100], "moe": [80]})
+    ]
+    comparison = compare(runs, "dense")
+    result = comparison.results[0]
+    assert result.low < 0.8 < result.high < 0.83
+    assert (result.verdict, result.reason) == ("not resolved", "one run each")
+    assert result.method == result.time_method == "blocks inside one run"
+    assert math.isnan(result.mde)
+    assert "another seed or another day may lie outside" in comparison.notes[0]
+
+
+def test_too_few_blocks_are_no_interval() -> None:
+    rng = np.random.default_rng(1)
+    runs = [
+        dataclasses.replace(run, blocks=blocks(9, run.energy_j, rng))
+        for run in runs_of({"dense": [100], "moe": [80]})
+    ]
+    comparison = compare(runs, "dense")
+    assert math.isnan(comparison.results[0].low)
+    assert "10 blocks of 10 s" in comparison.notes[0]
+
+
+def test_a_drift_is_fitted_and_said() -> None:
+    rng = np.random.default_rng(2)
+    runs = []
+    for pair in range(6):
+        for place, variant in enumerate("AB" if pair % 2 else "BA"):
+            energy_j = 100 * 1.03**place * math.exp(rng.normal(0, 0.002)) * (1 + pair)
+            (run,) = runs_of({variant: [energy_j]})
+            runs.append(
+                dataclasses.replace(
+                    run, run_id=f"{variant}{pair}", pair=f"seed {pair}", position=place
+                )
+            )
+    comparison = compare(runs, "A")
+    effect = comparison.position_effect
+    assert effect.low < 0.03 < effect.high
+    assert effect.per_place == pytest.approx(0.03, abs=0.005)
+    assert "The machine drifted: energy changed by +" in comparison.notes[-1]
+    result = comparison.results[0]
+    assert result.method == "paired t, position removed"
+    assert result.ratio == pytest.approx(1, abs=0.005)
+    assert result.high - result.low < 0.01
+
+
+def test_several_variants_have_adjusted_and_plain_intervals() -> None:
+    comparison = compare(runs_of({"dense": DENSE, "moe": MOE, "window": DENSE[::-1]}), "dense")
+    first, second = comparison.results
+    assert first.low_adjusted < first.low < first.high < first.high_adjusted < 1
+    assert (first.verdict, second.verdict) == ("less", "not resolved")
+    assert "Holm" in comparison.notes[0]

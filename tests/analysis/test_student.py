@@ -44,7 +44,7 @@ def test_the_power_at_the_detectable_shift_is_80_percent(alpha: float, df: float
         return float(stats.chi.pdf(chi, df) * tails)
 
     power, _ = integrate.quad(found, 0, math.sqrt(df) + 9, limit=200)
-    assert power == pytest.approx(0.8, abs=1e-5 if df > 1 else 1e-3)
+    assert power == pytest.approx(0.8, abs=1e-6)
 
 
 def test_nothing_is_certain_at_zero() -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from greenai.exporters.contrasts import NO_CARRY_OVER, Ratio, about_devices, verdict_text
+from greenai.analysis.drift import PositionEffect
+from greenai.exporters.contrasts import (
+    NO_CARRY_OVER,
+    Ratio,
+    about_devices,
+    interval_text,
+    verdict_text,
+)
 from greenai.exporters.report_terminal import comparison_report, run_report
 
 
@@ -96,3 +104,59 @@ def test_an_interval_without_one_beside_no_verdict_is_explained() -> None:
     outside = inside._replace(high=0.98)
     assert verdict_text(inside) == "not resolved: interval includes 1"
     assert verdict_text(outside) == "not resolved: interval includes 1 once adjusted"
+
+
+def test_a_comparison_says_what_its_ratios_rest_on(make_comparison: Any) -> None:
+    text = " ".join(printed(comparison_report(make_comparison()), width=140).split())
+    for said in (
+        "What the energy ratios rest on",
+        "paired t",
+        "Adjusted interval",
+        "Detectable between",
+        "A verdict follows the adjusted interval.",
+        "off by 5 % (8 % on consumer boards), always to the same side: that cancels in ratios",
+    ):
+        assert said in text
+    assert "above idle" not in text
+    assert "Bootstrap" not in text
+
+
+def test_many_repeats_have_a_bootstrap_beside(make_comparison: Any) -> None:
+    assert "Bootstrap" in printed(comparison_report(make_comparison(repeats=20)), width=140)
+
+
+def test_energy_above_idle_is_shown_where_it_is_known_and_called_no_verdict(
+    make_comparison: Any,
+) -> None:
+    comparison = make_comparison()
+    known = [
+        dataclasses.replace(one, above_idle_mean=5e-4, above_idle_ratio=0.7)
+        for one in comparison.results
+    ]
+    shown = dataclasses.replace(comparison, baseline_above_idle_mean=7e-4, results=tuple(known))
+    text = " ".join(printed(comparison_report(shown), width=140).split())
+    assert "Energy above idle per token" in text
+    assert "0.700" in text
+    assert "no verdict rests on it" in text
+
+
+def test_a_loss_is_no_unit_of_work(make_comparison: Any) -> None:
+    text = printed(comparison_report(dataclasses.replace(make_comparison(), per="loss:2.5")))
+    assert "Energy to loss 2.5" in text
+    assert "loss:2.5" not in text
+    flop = printed(comparison_report(dataclasses.replace(make_comparison(), per="active_flop")))
+    assert "J/active FLOP" in flop
+
+
+def test_an_interval_from_inside_the_runs_says_so() -> None:
+    one = Ratio("moe", 1.0, 0.9, 0.8, 1.0, 0.1, "not resolved", "one run each")
+    assert interval_text(one, 3) == "0.800 – 1.000"
+    inside = one._replace(method="blocks inside one run")
+    assert interval_text(inside, 3) == "0.800 – 1.000 in-run"
+
+
+def test_a_position_effect_is_said_where_it_is_known(make_comparison: Any) -> None:
+    effect = PositionEffect(0.0012, -0.0021, 0.0045, 9)
+    shown = dataclasses.replace(make_comparison(), position_effect=effect)
+    text = " ".join(printed(comparison_report(shown), width=140).split())
+    assert "changed the energy by +0.12 % (95 % interval -0.21 to +0.45 %)" in text
