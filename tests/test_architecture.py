@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": set(),
     "data": set(),
     "grid": {"data"},
+    "accelerators": {"data"},
     "sensors": {"data"},
     "sensors.replay": {"sensors", "record"},
     "record": {"sensors.base"},
