@@ -106,7 +106,8 @@ class PowerLaw:
             interval = self.irreducible_interval
             raise ComparisonError(
                 f"The loss {loss:g} is not above the fit's irreducible term, "
-                f"{self.irreducible:.4g} (95 % interval {interval.low:.4g} to {interval.high:.4g}).",
+                f"{self.irreducible:.4g} (95 % interval {interval.low:.4g} to "
+                f"{interval.high:.4g}).",
                 "By this fit no amount reaches it.",
                 "ask for a higher loss, or fit runs whose losses come nearer to it",
             )
