@@ -17,7 +17,7 @@ from greenai.callbacks.place import Place
 from greenai.callbacks.shield import Shielded, at_the_desk, protected
 from greenai.callbacks.summary import settled_figures, summary_text
 from greenai.callbacks.trainers import started_tracker
-from greenai.live.tracker import Totals
+from greenai.live.tracker import Totals, Tracker
 from greenai.settings import resolve
 
 _TREES = ("pytorch_lightning", "lightning.pytorch")
@@ -145,6 +145,11 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
     def run_folder(self) -> Path | None:
         """Folder of the run; None before it has started."""
         return None if self._place.tracker is None else self._place.tracker.run_folder
+
+    @property
+    def tracker(self) -> Tracker | None:
+        """Tracker of the current or the latest stage, for values of one's own; None before it."""
+        return self._place.tracker
 
     @property
     def run_id(self) -> str | None:
