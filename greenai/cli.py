@@ -7,7 +7,6 @@ Exit codes: 0 all is well; 1 something is wrong with a run or the machine, said 
 from __future__ import annotations
 
 import enum
-import os
 import sys
 from pathlib import Path
 from statistics import fmean
@@ -16,18 +15,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
+from greenai.cli_scaling import scaling
+from greenai.console import console
 from greenai.errors import GreenAIError, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import Console
-
     from greenai.analysis.compare import Comparison
+    from greenai.analysis.lens import Lens
     from greenai.workloads.bench import BenchResult
-
-PIPED_WIDTH = 110
-"""Columns where the output is no terminal and nothing else is asked for."""
 
 SECONDS_MAX = 3600.0
 """No sensor is examined for longer."""
@@ -116,7 +113,7 @@ def report(
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
 
     loaded = load(run, partial=partial, country=country, region=region, pue=pue)
-    _console().print(run_report(loaded))
+    console().print(run_report(loaded))
     path = html or run / "report.html"
     try:
         write_report(loaded, path)
@@ -145,14 +142,20 @@ def compare(
     """Compare variants by energy and time for the same work, with 95 % intervals."""
     from greenai import api  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.contrasts import about_devices  # noqa: PLC0415 - the same
-    from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
+    from greenai.exporters.report_terminal import (  # noqa: PLC0415 - the same
+        comparison_report,
+        lens_report,
+    )
+    from greenai.lens import lens_of  # noqa: PLC0415 - the same
 
     folders = dict.fromkeys(folder.resolve() for path in runs for folder in api.run_folders(path))
     loaded = [api.load(folder) for folder in folders]
     found = api.compare(loaded, baseline=baseline, per=per.value, across_devices=across_devices)
     others = about_devices(loaded)
-    _console().print(comparison_report(found, others))
-    _say_files(_write_comparison(found, others, json=json, csv=csv, html=html))
+    console().print(comparison_report(found, others))
+    lens = lens_of(loaded, baseline=baseline, per=per.value)
+    console().print(lens_report(lens))
+    _say_files(_write_comparison(found, others, lens, json=json, csv=csv, html=html))
 
 
 @app.command()
@@ -244,10 +247,12 @@ def bench(
     ] = None,
 ) -> None:
     """Train dense, mixture-of-experts and sliding-window models in turn and compare them."""
-    from greenai.exporters.comparison_html import (  # noqa: PLC0415 - help must not wait for it
+    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
+    from greenai.exporters.comparison_html import (  # noqa: PLC0415 - the same
         write_comparison_page,
     )
     from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
+    from greenai.lens import lens_of  # noqa: PLC0415 - the same
     from greenai.workloads.bench import run_bench  # noqa: PLC0415 - loads torch
 
     result = run_bench(
@@ -261,11 +266,12 @@ def bench(
         metrics_port=metrics_port,
     )
     design, page = _design_of(result), result.folder / "comparison.html"
-    write_comparison_page(result.comparison, page, design, result.notices)
-    console = _console()
-    console.print(comparison_report(result.comparison, result.notices))
-    console.print()
-    console.print(design, markup=False, highlight=False)
+    lens = lens_of([load(run) for run in result.runs], baseline=result.comparison.baseline)
+    write_comparison_page(result.comparison, page, design, result.notices, lens)
+    out_console = console()
+    out_console.print(comparison_report(result.comparison, result.notices))
+    out_console.print()
+    out_console.print(design, markup=False, highlight=False)
     _say_files(
         [
             ("page", page),
@@ -275,6 +281,9 @@ def bench(
         ],
         more=max(0, len(result.runs) - 3),
     )
+
+
+app.command()(scaling)
 
 
 @app.command()
@@ -316,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _write_comparison(
     comparison: Comparison,
     others: Iterable[str],
+    lens: Lens,
     *,
     json: Path | None,
     csv: Path | None,
@@ -327,13 +337,13 @@ def _write_comparison(
 
     written = []
     if json is not None:
-        files.write_json(json, comparison.to_json())
+        files.write_json(json, {**comparison.to_json(), "why": lens.to_json()})
         written.append(("data", json))
     if csv is not None:
         tables.write_csv(csv, tables.comparison_table(comparison))
         written.append(("table", csv))
     if html is not None:
-        write_comparison_page(comparison, html, others=others)
+        write_comparison_page(comparison, html, others=others, lens=lens)
         written.append(("page", html))
     return written
 
@@ -352,15 +362,6 @@ def _design_of(result: BenchResult) -> str:
         "the variants is balanced over the repeats."
     )
     return f"{text} Mean held-out loss in nats a byte: {losses}." if losses else text
-
-
-def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - loads slowly
-
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        return Console(highlight=False, width=PIPED_WIDTH)
-    return console
 
 
 def _say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:

@@ -1,0 +1,179 @@
+"""Runs seen for why they differ: their records, their own facts and the table of rates joined."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from greenai.accelerators import peak, precision_of
+from greenai.analysis.efficiency import Work
+from greenai.analysis.lens import Lens, LensRun, final_loss, loss_curve
+from greenai.analysis.routing import router_load_of_facts, router_load_of_marks
+from greenai.analysis.scaling import SizedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from greenai.analysis.routing import RouterLoad
+    from greenai.run import Run
+    from greenai.units import Floats
+
+ACTIVE = ("active_parameters", "parameters_active")
+TOTAL = ("total_parameters", "parameters_total")
+FACTS = (
+    "repeat", "position", "seed", "batch", "learning_rate", "tuned", "match_basis", "kernel",
+    "text", "tokenizer", "precision",
+)  # fmt: skip
+"""Facts of a run's config that say how it was made."""
+TEXT_MAX = 200
+
+
+def lens_of(runs: Sequence[Run], *, baseline: str, per: str = "token") -> Lens:
+    """See the runs of a comparison for why their energies differ.
+
+    A fact that a record does not hold is unknown: nothing is looked up elsewhere but the dense
+    rates of accelerators.
+
+    Args:
+        runs: The runs that were compared.
+        baseline: Variant that the others are compared with.
+        per: Unit of work.
+    """
+    seen = tuple(lens_run(run, per) for run in runs)
+    return Lens(per, baseline, seen, tuple(dict.fromkeys(_about(runs, seen))))
+
+
+def lens_run(run: Run, per: str = "token") -> LensRun:
+    """What is known of one run beside its energy."""
+    figures, config = run.figures(), run.config
+    steps = run.steps()
+    kept = steps[~steps["rolled_back"].astype(bool)] if len(steps) else steps
+    loss = _floats(kept["loss"])
+    curve_j, curve_loss = loss_curve(_floats(kept["energy_j"]), loss)
+    phases = run.phases()
+    tokens = figures.amounts.get("token", math.nan)
+    by_formula = _number(config, "flops_per_token_useful") * tokens
+    sequence = _number(config, "sequence")
+    return LensRun(
+        work=Work(
+            run_id=run.run_id,
+            variant=run.variant,
+            energy_j=figures.energy_j,
+            duration_s=figures.duration_s,
+            amount=figures.amounts.get(per, math.nan),
+            flops=figures.amounts.get("flop", by_formula),
+            peak_flop_per_s=peak_of(run),
+            idle_power_w=_number(config, "idle_power_w"),
+            phases_j=dict(zip(phases["phase"], _floats(phases["energy_j"]).tolist(), strict=True)),
+        ),
+        loss=final_loss(loss),
+        curve_j=curve_j,
+        curve_loss=curve_loss,
+        sequence=int(sequence) if sequence > 0 else None,
+        attention=_text(config, "attention"),
+        feed_forward=_text(config, "feed_forward"),
+        total_parameters=_number(config, *TOTAL),
+        active_parameters=_number(config, *ACTIVE),
+        router=router_of(run),
+        devices=figures.devices,
+        warmup_s=_number(run.summary(), "warmup_s"),
+        facts={name: config[name] for name in FACTS if _is_plain(config.get(name))},
+    )
+
+
+def sized_run(run: Run) -> SizedRun:
+    """What a scaling fit needs to know of one run."""
+    steps = run.steps()
+    kept = steps[~steps["rolled_back"].astype(bool)] if len(steps) else steps
+    return SizedRun(
+        run_id=run.run_id,
+        variant=run.variant,
+        loss=final_loss(_floats(kept["loss"])),
+        energy_j=run.energy(),
+        tokens=float(kept["tokens"].sum(skipna=False)) if len(kept) else math.nan,
+        active_parameters=_number(run.config, *ACTIVE),
+        devices=run.devices(),
+        coverage=run.coverage(),
+        measured=run.trust()["measured"],
+    )
+
+
+def peak_of(run: Run) -> float:
+    """Sum of the dense rates of the run's GPUs, in FLOP/s.
+
+    The rate is that of the precision that the run's config names, else the 16-bit one.
+
+    Returns:
+        NaN where no GPU was metered, one is not in the table, or attempts differ in theirs.
+    """
+    precision = precision_of(run.config.get("precision"))
+    rates: dict[int, dict[str, float]] = {}
+    for part in run.parts:
+        for one in part.energies.channels:
+            if one.channel.kind == "gpu":
+                rate = peak(one.channel.model, precision).flop_per_s
+                rates.setdefault(part.attempt.attempt, {})[one.channel.device_key] = rate
+    totals = {sum(devices.values()) for devices in rates.values()}
+    return totals.pop() if len(totals) == 1 else math.nan
+
+
+def router_of(run: Run) -> RouterLoad | None:
+    """Load of the run's routers: what it left as marks, else what its config says."""
+    for attempt in reversed(run.record.attempts):
+        if attempt.rank == 0 and (found := router_load_of_marks(attempt.marks)):
+            return found
+    return router_load_of_facts(run.config.get("router_load"))
+
+
+def _about(runs: Sequence[Run], seen: Sequence[LensRun]) -> Iterable[str]:
+    lengths: dict[str, set[int | None]] = {}
+    for one in seen:
+        lengths.setdefault(one.work.variant, set()).add(one.sequence)
+    if mixed := sorted(name for name, found in lengths.items() if len(found) > 1):
+        yield (
+            f"{', '.join(mixed)}: runs of several sequence lengths stand behind one ratio; give "
+            "each length a variant of its own to compare them."
+        )
+    if all(math.isnan(one.work.flops) for one in seen):
+        yield (
+            "FLOPs are unknown: give flops_per_token when tracking, and the ratios come apart into "
+            "doing less and doing it better."
+        )
+        return
+    without_rate = {
+        one.channel.model or one.channel.device
+        for run in runs
+        for part in run.parts
+        for one in part.energies.channels
+        if one.channel.kind == "gpu" and math.isnan(peak(one.channel.model).flop_per_s)
+    }
+    if without_rate:
+        yield f"No dense rate is known of {', '.join(sorted(without_rate))}: MFU is unknown."
+    if any(one.work.peak_flop_per_s > 0 and "precision" not in one.facts for one in seen):
+        yield "MFU is a share of the dense 16-bit rate: the runs do not say their precision."
+
+
+def _floats(values: pd.Series[Any]) -> Floats:
+    return np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+
+
+def _number(facts: Mapping[str, Any], *names: str) -> float:
+    """First of the facts that is a finite number; NaN where none is."""
+    for name in names:
+        value = facts.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and math.isfinite(value):
+            return float(value)
+    return math.nan
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    value = facts.get(name)
+    return value[:TEXT_MAX] if isinstance(value, str) else ""
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str) and len(str(value)) <= TEXT_MAX
