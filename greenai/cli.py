@@ -251,7 +251,10 @@ def bench(
     from greenai.exporters.comparison_html import (  # noqa: PLC0415 - the same
         write_comparison_page,
     )
-    from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
+    from greenai.exporters.report_terminal import (  # noqa: PLC0415 - the same
+        comparison_report,
+        lens_report,
+    )
     from greenai.lens import lens_of  # noqa: PLC0415 - the same
     from greenai.workloads.bench import run_bench  # noqa: PLC0415 - loads torch
 
@@ -270,6 +273,7 @@ def bench(
     write_comparison_page(result.comparison, page, design, result.notices, lens)
     out_console = console()
     out_console.print(comparison_report(result.comparison, result.notices))
+    out_console.print(lens_report(lens))
     out_console.print()
     out_console.print(design, markup=False, highlight=False)
     _say_files(
