@@ -129,10 +129,11 @@ def _metering(comparison: Comparison, runs: Sequence[LensRun]) -> Iterable[str]:
 
 def _statistics(comparison: Comparison) -> str:
     paired = {result.paired for result in comparison.results}
-    how = {
-        (True,): "Student's t on the logarithms of paired ratios",
-        (False,): "Welch's t on logarithms",
-    }.get(tuple(paired), "Student's t on logarithms, paired where runs have a partner")
+    how = "Student's t on logarithms, paired where runs have a partner"
+    if paired == {True}:
+        how = "Student's t on the logarithms of paired ratios"
+    elif paired == {False}:
+        how = "Welch's t on logarithms"
     adjusted = (
         f" Verdicts are adjusted for {len(comparison.results)} comparisons by Holm's procedure."
         if len(comparison.results) > 1

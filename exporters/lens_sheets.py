@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -103,26 +104,24 @@ def efficiency_sheet(lens: Lens) -> Sheet:
         )
         for one, energy in zip(found, energies.texts, strict=True)
     ]
-    return Sheet(
-        title="Use of the devices",
-        columns=(
-            Column("Variant", numeric=False),
-            Column("Runs"),
-            Column("Parameters"),
-            Column("Active"),
-            Column(f"{energies.unit}/{lens.per}"),
-            Column(f"FLOPs/{lens.per}"),
-            Column("FLOP/J"),
-            Column("MFU"),
-            Column("Idle share"),
-            Column("Final loss"),
-        ),
-        rows=tuple(rows),
-        note=(
-            "MFU: useful FLOPs a second, of the devices' dense peak rate. Idle share: what the "
-            "devices would have used at rest in the same time. Final loss: mean of the last tenth "
-            "of the logged training losses."
-        ),
+    titles = (
+        f"{energies.unit}/{lens.per}", f"FLOPs/{lens.per}", "FLOP/J", "MFU", "Idle share",
+        "Final loss",
+    )  # fmt: skip
+    return _without_unknown(
+        Sheet(
+            title="Use of the devices",
+            columns=(
+                Column("Variant", numeric=False),
+                *map(Column, ("Runs", "Parameters", "Active", *titles)),
+            ),
+            rows=tuple(rows),
+            note=(
+                "MFU: useful FLOPs a second, of the devices' dense peak rate. Idle share: what the "
+                "devices would have used at rest in the same time. Final loss: mean of the last "
+                "tenth of the logged training losses. What no run knows has no column."
+            ),
+        )
     )
 
 
@@ -183,6 +182,20 @@ def router_sheet(lens: Lens) -> Sheet | None:
 def mean_loss(runs: Sequence[LensRun]) -> float:
     """Mean final loss of some runs; NaN where one is unknown."""
     return fmean(run.loss for run in runs) if runs else math.nan
+
+
+def _without_unknown(sheet: Sheet) -> Sheet:
+    """Leave out the columns that are unknown all the way down."""
+    kept = [
+        place
+        for place in range(len(sheet.columns))
+        if any(row[place] != quantities.UNKNOWN for row in sheet.rows)
+    ]
+    return dataclasses.replace(
+        sheet,
+        columns=tuple(sheet.columns[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in sheet.rows),
+    )
 
 
 def _router_cells(loads: Sequence[RouterLoad]) -> tuple[str, ...]:

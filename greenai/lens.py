@@ -15,9 +15,10 @@ from greenai.analysis.routing import router_load_of_facts, router_load_of_marks
 from greenai.analysis.scaling import SizedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from greenai.analysis.routing import RouterLoad
+    from greenai.merging import Part
     from greenai.run import Run
     from greenai.units import Floats
 
@@ -128,7 +129,7 @@ def router_of(run: Run) -> RouterLoad | None:
     return router_load_of_facts(run.config.get("router_load"))
 
 
-def _about(runs: Sequence[Run], seen: Sequence[LensRun]) -> Iterable[str]:
+def _about(runs: Sequence[Run], seen: Sequence[LensRun]) -> Iterator[str]:
     lengths: dict[str, set[int | None]] = {}
     for one in seen:
         lengths.setdefault(one.work.variant, set()).add(one.sequence)
@@ -145,15 +146,23 @@ def _about(runs: Sequence[Run], seen: Sequence[LensRun]) -> Iterable[str]:
         return
     without_rate = {
         one.channel.model or one.channel.device
-        for run in runs
-        for part in run.parts
+        for part in _parts(runs)
         for one in part.energies.channels
         if one.channel.kind == "gpu" and math.isnan(peak(one.channel.model).flop_per_s)
     }
+    if not any(
+        one.channel.kind == "gpu" for part in _parts(runs) for one in part.energies.channels
+    ):
+        yield "No GPU was metered, and no dense rate is known of a CPU: MFU is unknown."
     if without_rate:
         yield f"No dense rate is known of {', '.join(sorted(without_rate))}: MFU is unknown."
     if any(one.work.peak_flop_per_s > 0 and "precision" not in one.facts for one in seen):
         yield "MFU is a share of the dense 16-bit rate: the runs do not say their precision."
+
+
+def _parts(runs: Sequence[Run]) -> Iterator[Part]:
+    for run in runs:
+        yield from run.parts
 
 
 def _floats(values: pd.Series[Any]) -> Floats:
@@ -164,8 +173,7 @@ def _number(facts: Mapping[str, Any], *names: str) -> float:
     """First of the facts that is a finite number; NaN where none is."""
     for name in names:
         value = facts.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     return math.nan
 

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workloads": {"api", "callbacks"},
     "merging": {"record", "analysis", "sensors.base"},
     "shortfalls": {"merging"},
-    "lens": {"run", "analysis", "accelerators"},
+    "lens": {"run", "merging", "analysis", "accelerators"},
     "run": {"merging", "shortfalls", "record", "analysis", "grid", "sensors.base"},
     "api": ANYTHING,
     "cli": ANYTHING,

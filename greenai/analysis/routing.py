@@ -63,10 +63,10 @@ def router_load_of_marks(marks: Marks) -> RouterLoad | None:
     if not rows and all(math.isnan(fact) for fact in facts):
         return None
     experts = max((len(row) for row in rows.values()), default=0)
-    share = np.full((len(rows), experts), np.nan)
-    for place, number in enumerate(sorted(rows)):
-        share[place, : len(rows[number])] = rows[number]
-    return RouterLoad(share, *facts)
+    table = np.full((len(rows), experts), np.nan)
+    for place, (_, row) in enumerate(sorted(rows.items(), key=lambda one: one[0])):
+        table[place, : len(row)] = row
+    return RouterLoad(table, *facts)
 
 
 def router_load_of_facts(facts: object) -> RouterLoad | None:
@@ -123,7 +123,10 @@ def evenness(share: Floats) -> tuple[float, float]:
 def _mean_by(expert: Any, share: Floats) -> Floats:
     counts = np.bincount(expert)
     sums = np.bincount(expert, weights=share)
-    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return np.asarray(
+        np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0),
+        dtype=np.float64,
+    )
 
 
 def _table(given: object) -> Floats | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 QUANTITIES = ("energy_j", "tokens", "active_parameters")
 """What loss is fitted against, in report order."""
 NAMES = {"energy_j": "energy", "tokens": "tokens", "active_parameters": "active parameters"}
+IN_PART = {"energy_j": " or known in part", "tokens": "", "active_parameters": ""}
 LISTED = 5
 
 
@@ -143,12 +144,17 @@ def scaling(runs: Sequence[SizedRun], *, across_devices: bool = False) -> Scalin
     for name in QUANTITIES:
         usable = [run for run in known if _is_usable(run, name)]
         missing = [run.run_id for run in known if not _is_usable(run, name)]
+        without = (
+            f"{NAMES[name].capitalize()} unknown{IN_PART[name]} of {_listed(missing)}: left out."
+        )
         try:
             laws[name] = _fit(usable, name)
         except ComparisonError as error:
             refused[name] = f"Loss against {NAMES[name]}: {error.what}"
-        if missing:
-            notes.append(f"{NAMES[name].capitalize()} unknown of {_listed(missing)}: left out.")
+            if missing:
+                refused[name] += f" {without}"
+        else:
+            notes.extend([without] if missing else [])
     if not laws:
         raise ComparisonError(
             f"Nothing can be fitted to {len(runs)} runs. {' '.join(refused.values())}",
