@@ -13,7 +13,7 @@ from greenai.exporters.charts import Chart, Curve
 from greenai.exporters.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from greenai.analysis.lens import Lens, LensRun
 
@@ -71,7 +71,7 @@ def loss_against_energy(lens: Lens) -> Plot | None:
         Chart(
             key="loss-against-energy",
             title="Loss against energy",
-            x_title=f"Energy since the first step ({unit})",
+            x_title=f"Energy since the first metered step ({unit})",
             y_title="Training loss",
             curves=tuple(_settled(curve) for curve in curves),
             summary=f"One line a run, without its first twentieth. {'; '.join(said)}.",
@@ -103,7 +103,7 @@ def energy_against_loss(lens: Lens) -> Plot | None:
         Chart(
             key="pareto",
             title=f"Energy per {lens.per} against loss",
-            x_title="Final training loss",
+            x_title=f"Final {lens.loss_kind} loss",
             y_title=f"Energy per {lens.per} ({unit})",
             curves=tuple(curves),
             summary=(
@@ -139,18 +139,13 @@ def pareto(lens: Lens) -> list[str]:
 
 
 def energy_against_sequence(lens: Lens) -> Plot | None:
-    """Joules per unit over the length of the sequence, one line a kind of attention.
+    """Joules per unit over the length of the sequence, one line a variant.
 
-    None where no kind was run at two lengths.
+    Where no variant was run at two lengths, one line a kind of attention; None where no kind was.
     """
-    several = len({run.feed_forward for run in lens.runs}) > 1
-    groups: dict[str, dict[int, list[float]]] = {}
-    for run in lens.runs:
-        if run.sequence is not None and math.isfinite(run.j_per_unit):
-            kinds = (run.feed_forward if several else "", run.attention or run.work.variant)
-            name = _name(", ".join(filter(None, kinds)))
-            groups.setdefault(name, {}).setdefault(run.sequence, []).append(run.j_per_unit)
-    drawn = {name: by_length for name, by_length in groups.items() if len(by_length) > 1}
+    runs = [*lens.runs, *lens.sweep]
+    drawn = _by_length(runs, lambda run: run.work.variant)
+    drawn = drawn or _by_length(runs, lambda run: run.attention)
     if not drawn:
         return None
     means = {
@@ -175,6 +170,18 @@ def energy_against_sequence(lens: Lens) -> Plot | None:
         tuple(range(len(curves))),
         tuple((curve.name, number) for number, curve in enumerate(curves)),
     )
+
+
+def _by_length(
+    runs: Sequence[LensRun], name_of: Callable[[LensRun], str]
+) -> dict[str, dict[int, list[float]]]:
+    """Joules per unit by name and sequence length, of names that were run at two lengths."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for run in runs:
+        name = _name(name_of(run))
+        if name and run.sequence is not None and math.isfinite(run.j_per_unit):
+            found.setdefault(name, {}).setdefault(run.sequence, []).append(run.j_per_unit)
+    return {name: by_length for name, by_length in found.items() if len(by_length) > 1}
 
 
 def _from_to(means: dict[int, float]) -> str:

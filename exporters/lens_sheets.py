@@ -23,6 +23,11 @@ NAME_MAX = 40
 SMALL_CHANGE = 0.02
 """A factor nearer to 1 than this is no cause worth naming."""
 
+LOSSES = {
+    "training": "mean of the last tenth of the logged training losses",
+    "held-out": "on text that was not trained on",
+}
+
 
 def lens_sheets(lens: Lens) -> tuple[Sheet, ...]:
     """The sheets that have something to say, in report order."""
@@ -118,8 +123,8 @@ def efficiency_sheet(lens: Lens) -> Sheet:
             rows=tuple(rows),
             note=(
                 "MFU: useful FLOPs a second, of the devices' dense peak rate. Idle share: what the "
-                "devices would have used at rest in the same time. Final loss: mean of the last "
-                "tenth of the logged training losses. What no run knows has no column."
+                "devices would have used at rest in the same time. Final loss: "
+                f"{LOSSES[lens.loss_kind]}. What no run knows has no column."
             ),
         )
     )

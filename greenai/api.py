@@ -172,9 +172,9 @@ def scaling(runs: Iterable[StrPath | Run], *, across_devices: bool = False) -> S
         RecordError: A run cannot be read.
     """
     from greenai.analysis.scaling import scaling as fit_runs  # noqa: PLC0415 - numpy
-    from greenai.lens import sized_run  # noqa: PLC0415 - loads pandas
+    from greenai.lens import sized_runs  # noqa: PLC0415 - loads pandas
 
-    return fit_runs([sized_run(run) for run in _loaded(runs)], across_devices=across_devices)
+    return fit_runs(sized_runs(_loaded(runs)), across_devices=across_devices)
 
 
 def _loaded(runs: Iterable[StrPath | Run]) -> list[Run]:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
-from greenai.cli_scaling import scaling
-from greenai.console import console
 from greenai.errors import GreenAIError, RecordError
+from greenai.scaling_command import scaling
+from greenai.terminal import Country, Pue, Region
+from greenai.terminal import console as _console
+from greenai.terminal import say_files as _say_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,14 +69,6 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
 ]
-Country = Annotated[
-    str | None,
-    typer.Option(help="Country of the grid, ISO 3166 alpha-3; else as recorded, else the world."),
-]
-Region = Annotated[str | None, typer.Option(help="State, province or zone of that country.")]
-Pue = Annotated[
-    float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
-]
 
 
 def _span(seconds: float) -> float:
@@ -113,7 +107,7 @@ def report(
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
 
     loaded = load(run, partial=partial, country=country, region=region, pue=pue)
-    console().print(run_report(loaded))
+    _console().print(run_report(loaded))
     path = html or run / "report.html"
     try:
         write_report(loaded, path)
@@ -152,9 +146,9 @@ def compare(
     loaded = [api.load(folder) for folder in folders]
     found = api.compare(loaded, baseline=baseline, per=per.value, across_devices=across_devices)
     others = about_devices(loaded)
-    console().print(comparison_report(found, others))
+    _console().print(comparison_report(found, others))
     lens = lens_of(loaded, baseline=baseline, per=per.value)
-    console().print(lens_report(lens))
+    _console().print(lens_report(lens))
     _say_files(_write_comparison(found, others, lens, json=json, csv=csv, html=html))
 
 
@@ -271,7 +265,7 @@ def bench(
     design, page = _design_of(result), result.folder / "comparison.html"
     lens = lens_of([load(run) for run in result.runs], baseline=result.comparison.baseline)
     write_comparison_page(result.comparison, page, design, result.notices, lens)
-    out_console = console()
+    out_console = _console()
     out_console.print(comparison_report(result.comparison, result.notices))
     out_console.print(lens_report(lens))
     out_console.print()
@@ -366,17 +360,6 @@ def _design_of(result: BenchResult) -> str:
         "the variants is balanced over the repeats."
     )
     return f"{text} Mean held-out loss in nats a byte: {losses}." if losses else text
-
-
-def _say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
-    """Name what was written, each on a line of its own that can be copied."""
-    listed = list(files)
-    if listed:
-        typer.echo()
-    for what, path in listed:
-        typer.echo(f"{what + ':':<8}{path}")
-    if more:
-        typer.echo(f"        and {more} more")
 
 
 def _progress(text: str) -> None:

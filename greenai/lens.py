@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from greenai.units import Floats
 
 ACTIVE = ("active_parameters", "parameters_active")
+HELD_OUT = "held_out_loss_nats"
 TOTAL = ("total_parameters", "parameters_total")
 FACTS = (
     "repeat", "position", "seed", "batch", "learning_rate", "tuned", "match_basis", "kernel",
@@ -32,7 +34,9 @@ FACTS = (
 TEXT_MAX = 200
 
 
-def lens_of(runs: Sequence[Run], *, baseline: str, per: str = "token") -> Lens:
+def lens_of(
+    runs: Sequence[Run], *, baseline: str, per: str = "token", sweep: Sequence[Run] = ()
+) -> Lens:
     """See the runs of a comparison for why their energies differ.
 
     A fact that a record does not hold is unknown: nothing is looked up elsewhere but the dense
@@ -42,16 +46,43 @@ def lens_of(runs: Sequence[Run], *, baseline: str, per: str = "token") -> Lens:
         runs: The runs that were compared.
         baseline: Variant that the others are compared with.
         per: Unit of work.
+        sweep: Runs at other sequence lengths, for the plot over sequence lengths alone.
     """
-    seen = tuple(lens_run(run, per) for run in runs)
-    return Lens(per, baseline, seen, tuple(dict.fromkeys(_about(runs, seen))))
+    unit = "token" if per.startswith("loss:") else per
+    losses, kind = losses_of(runs)
+    seen = tuple(
+        dataclasses.replace(lens_run(run, unit), loss=loss)
+        for run, loss in zip(runs, losses, strict=True)
+    )
+    return Lens(
+        per=unit,
+        baseline=baseline,
+        runs=seen,
+        loss_kind=kind,
+        notes=tuple(dict.fromkeys(_about(runs, seen))),
+        sweep=tuple(lens_run(run, unit) for run in sweep),
+    )
+
+
+def losses_of(runs: Sequence[Run]) -> tuple[list[float], str]:
+    """Losses that runs ended with, all of one kind, and the kind.
+
+    Held-out losses where the config of every run has one (``held_out_loss_nats``), else training
+    losses: the two are not compared with one another.
+    """
+    held_out = [_number(run.config, HELD_OUT) for run in runs]
+    if runs and not any(math.isnan(loss) for loss in held_out):
+        return held_out, "held-out"
+    return [final_loss(_floats(_kept(run)["loss"])) for run in runs], "training"
 
 
 def lens_run(run: Run, per: str = "token") -> LensRun:
-    """What is known of one run beside its energy."""
+    """What is known of one run beside its energy; its loss is the training loss.
+
+    FLOPs are the useful ones of the config's formula where there is one, else what the steps say.
+    """
     figures, config = run.figures(), run.config
-    steps = run.steps()
-    kept = steps[~steps["rolled_back"].astype(bool)] if len(steps) else steps
+    kept = _kept(run)
     loss = _floats(kept["loss"])
     curve_j, curve_loss = loss_curve(_floats(kept["energy_j"]), loss)
     phases = run.phases()
@@ -65,7 +96,7 @@ def lens_run(run: Run, per: str = "token") -> LensRun:
             energy_j=figures.energy_j,
             duration_s=figures.duration_s,
             amount=figures.amounts.get(per, math.nan),
-            flops=figures.amounts.get("flop", by_formula),
+            flops=figures.amounts.get("flop", math.nan) if math.isnan(by_formula) else by_formula,
             peak_flop_per_s=peak_of(run),
             idle_power_w=_number(config, "idle_power_w"),
             phases_j=dict(zip(phases["phase"], _floats(phases["energy_j"]).tolist(), strict=True)),
@@ -85,21 +116,23 @@ def lens_run(run: Run, per: str = "token") -> LensRun:
     )
 
 
-def sized_run(run: Run) -> SizedRun:
-    """What a scaling fit needs to know of one run."""
-    steps = run.steps()
-    kept = steps[~steps["rolled_back"].astype(bool)] if len(steps) else steps
-    return SizedRun(
-        run_id=run.run_id,
-        variant=run.variant,
-        loss=final_loss(_floats(kept["loss"])),
-        energy_j=run.energy(),
-        tokens=float(kept["tokens"].sum(skipna=False)) if len(kept) else math.nan,
-        active_parameters=_number(run.config, *ACTIVE),
-        devices=run.devices(),
-        coverage=run.coverage(),
-        measured=run.trust()["measured"],
-    )
+def sized_runs(runs: Sequence[Run]) -> list[SizedRun]:
+    """What a scaling fit needs to know of runs."""
+    losses, _ = losses_of(runs)
+    return [
+        SizedRun(
+            run_id=run.run_id,
+            variant=run.variant,
+            loss=loss,
+            energy_j=run.energy(),
+            tokens=float(_kept(run)["tokens"].sum(skipna=False, min_count=1)),
+            active_parameters=_number(run.config, *ACTIVE),
+            devices=run.devices(),
+            coverage=run.coverage(),
+            measured=run.trust()["measured"],
+        )
+        for run, loss in zip(runs, losses, strict=True)
+    ]
 
 
 def peak_of(run: Run) -> float:
@@ -163,6 +196,12 @@ def _about(runs: Sequence[Run], seen: Sequence[LensRun]) -> Iterator[str]:
 def _parts(runs: Sequence[Run]) -> Iterator[Part]:
     for run in runs:
         yield from run.parts
+
+
+def _kept(run: Run) -> pd.DataFrame:
+    """Steps that no later attempt trained again."""
+    steps = run.steps()
+    return steps[~steps["rolled_back"].astype(bool)]
 
 
 def _floats(values: pd.Series[Any]) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from simulation.counters import MS, START_NS, SimulatedCounter, a_channel, attempt_of, marks_of
 
-from greenai.lens import lens_of, lens_run, peak_of, sized_run
+from greenai.lens import lens_of, lens_run, losses_of, peak_of, sized_runs
 from greenai.record.types import NOTE, STEP_END, STOP, VALUE, Attempt, Record
 from greenai.run import Run
 
@@ -25,7 +25,7 @@ FACTS = {
     "total_parameters": 4_000_000,
     "idle_power_w": 25.0,
     "seed": 3,
-    "router_load": {"share": [0.75, 0.25], "auxiliary_loss": 1.2},
+    "router_load": {"shares": [[0.75, 0.25]], "balance_loss": 1.2},
 }
 
 
@@ -114,7 +114,27 @@ def test_a_comparison_says_what_its_lens_lacks() -> None:
 
 def test_a_sized_run_has_its_whole_energy_and_all_its_tokens() -> None:
     run = a_run(an_attempt(), **FACTS)
-    sized = sized_run(run)
+    (sized,) = sized_runs([run])
     assert sized.energy_j == run.energy()
     assert (sized.tokens, sized.active_parameters) == (1000 * STEPS, 1e6)
     assert sized.measured == 1.0
+
+
+def test_losses_of_two_kinds_are_never_mixed() -> None:
+    held_out = a_run(an_attempt(), held_out_loss_nats=2.5)
+    assert losses_of([held_out]) == ([2.5], "held-out")
+    losses, kind = losses_of([held_out, a_run(an_attempt(), "dense")])
+    assert kind == "training"
+    assert losses == [pytest.approx(3.15)] * 2
+
+
+def test_the_useful_flops_of_the_formula_go_before_those_of_the_steps() -> None:
+    t_ns = START_NS + S
+    extra = tuple((t_ns + index, VALUE, "flops", index, 5e12) for index in range(STEPS))
+    assert lens_run(a_run(an_attempt(extra=extra))).work.flops == pytest.approx(5e12 * STEPS)
+    assert lens_run(a_run(an_attempt(extra=extra), **FACTS)).work.flops == pytest.approx(2e13)
+
+
+def test_energy_until_a_loss_is_seen_through_its_tokens() -> None:
+    runs = [a_run(an_attempt(), **FACTS), a_run(an_attempt(), "dense", **FACTS)]
+    assert lens_of(runs, baseline="dense", per="loss:2.5").per == "token"

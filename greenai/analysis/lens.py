@@ -29,8 +29,8 @@ class LensRun:
 
     Attributes:
         work: Energy, time, work and FLOPs after the warm-up.
-        loss: Training loss that the run ended with; see ``final_loss``.
-        curve_j: Energy since the first step, at the points of the loss curve.
+        loss: Loss that the run ended with; of which kind, its lens says.
+        curve_j: Energy since the first metered step, at the points of the loss curve.
         curve_loss: Training loss there.
         sequence: Tokens in a sequence.
         attention: Kind of attention.
@@ -72,13 +72,17 @@ class Lens:
         per: Unit of work.
         baseline: Variant that the others are compared with.
         runs: All runs.
+        loss_kind: ``training`` (see ``final_loss``) or ``held-out``.
         notes: What a reader must know, in sentences.
+        sweep: Runs at other sequence lengths that stand in no ratio.
     """
 
     per: str
     baseline: str
     runs: tuple[LensRun, ...]
+    loss_kind: str = "training"
     notes: tuple[str, ...] = ()
+    sweep: tuple[LensRun, ...] = ()
 
     def variants(self) -> dict[str, list[LensRun]]:
         """Runs by variant, the baseline first and the others by name."""
@@ -131,8 +135,8 @@ def loss_curve(energy_j: Floats, loss: Floats) -> tuple[Floats, Floats]:
         loss: Loss of each step; NaN where it was not logged. Shape (n,).
 
     Returns:
-        Energy since the start and loss. Both are empty where the energy of a step is unknown: what
-        came before a loss would read too small.
+        Energy since the first step of which it is known, and loss. The curve ends where the energy
+        of a step in between is unknown: what comes after would read too cheap.
 
     Example:
         >>> import numpy as np
@@ -140,18 +144,19 @@ def loss_curve(energy_j: Floats, loss: Floats) -> tuple[Floats, Floats]:
         >>> spent_j.tolist(), loss.tolist()
         ([2.0, 6.0], [4.0, 3.0])
     """
-    nothing = np.empty(0), np.empty(0)
-    if not np.isfinite(energy_j).all():
-        return nothing
+    known = np.isfinite(energy_j)
+    first = int(known.argmax()) if known.any() else len(known)
+    gaps = np.flatnonzero(~known[first:])
+    last = first + int(gaps[0]) if len(gaps) else len(known)
+    energy_j, loss = energy_j[first:last], loss[first:last]
     logged = np.flatnonzero(np.isfinite(loss))
     if not len(logged):
-        return nothing
-    spent_j = np.cumsum(energy_j)[logged]
+        return np.empty(0), np.empty(0)
+    spent_j, logged_loss = np.cumsum(energy_j)[logged], loss[logged]
     parts = np.array_split(np.arange(len(logged)), min(CURVE_POINTS, len(logged)))
-    known = loss[logged]
     return (
         np.array([spent_j[part].mean() for part in parts]),
-        np.array([known[part].mean() for part in parts]),
+        np.array([logged_loss[part].mean() for part in parts]),
     )
 
 

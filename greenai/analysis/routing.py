@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROUTERS_MAX = 4096
 EXPERTS_MAX = 65_536
 """A record from elsewhere is data: it does not decide how much memory is taken."""
-_SHARES = ("share", "shares", "per_expert_share", "load")
+_SHARES = ("shares", "share", "load")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,29 +73,28 @@ def router_load_of_facts(facts: object) -> RouterLoad | None:
     """What a run's own facts say of its routers; None where they say nothing that can be read.
 
     Args:
-        facts: Shares by expert, one row or one a router; alone, or as ``share`` beside
-            ``imbalance``, ``drop_share`` and ``auxiliary_loss``. Loads that do not add up to 1
-            are made shares.
+        facts: Shares by expert, one row or one a router; alone, or as ``shares`` beside
+            ``dropped`` of ``assignments`` and ``balance_loss``. Loads that do not add up to 1 are
+            made shares.
 
     Example:
-        >>> found = router_load_of_facts({"share": [0.75, 0.25], "auxiliary_loss": 1.1})
-        >>> found.imbalance, found.variation, found.auxiliary_loss
-        (1.5, 0.5, 1.1)
+        >>> facts = {"shares": [0.75, 0.25], "assignments": 8, "dropped": 2, "balance_loss": 1.1}
+        >>> found = router_load_of_facts(facts)
+        >>> found.imbalance, found.variation, found.drop_share, found.auxiliary_loss
+        (1.5, 0.5, 0.25, 1.1)
         >>> router_load_of_facts("none") is None
         True
     """
-    named = facts if isinstance(facts, Mapping) else {"share": facts}
-    given = next((named[name] for name in _SHARES if name in named), None)
-    load = _table(given)
+    named = facts if isinstance(facts, Mapping) else {"shares": facts}
+    load = _table(next((named[name] for name in _SHARES if name in named), None))
     if load is None:
         return None
     total = load.sum(axis=1, keepdims=True)
     share = np.divide(load, total, out=np.full(load.shape, np.nan), where=total > 0)
     imbalance, variation = evenness(share)
-    drops = named.get("drop_share", named.get("drops"))
-    return RouterLoad(
-        share, imbalance, variation, _number(drops), _number(named.get("auxiliary_loss"))
-    )
+    assignments = _number(named.get("assignments"))
+    drop_share = _number(named.get("dropped")) / (assignments if assignments > 0 else math.nan)
+    return RouterLoad(share, imbalance, variation, drop_share, _number(named.get("balance_loss")))
 
 
 def evenness(share: Floats) -> tuple[float, float]:

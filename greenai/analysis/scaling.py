@@ -136,7 +136,7 @@ def scaling(runs: Sequence[SizedRun], *, across_devices: bool = False) -> Scalin
         raise ComparisonError(
             f"The runs were made on unlike devices: {'; '.join(map(' + '.join, sorted(kinds)))}.",
             "A joule of one buys another loss than a joule of the other.",
-            "give runs of one machine, or allow it with --across-devices",
+            "give runs of one machine, or allow it with --across device",
         )
     laws: dict[str, PowerLaw] = {}
     refused: dict[str, str] = {}

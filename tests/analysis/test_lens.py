@@ -36,7 +36,19 @@ def test_a_curve_ends_where_the_energy_ends_and_is_thin() -> None:
     assert (np.diff(spent_j) > 0).all()
 
 
-def test_a_step_of_unknown_energy_makes_no_curve_too_cheap() -> None:
+def test_a_curve_ends_before_a_step_of_unknown_energy() -> None:
     energy_j = np.full(10, 1.0)
-    energy_j[3] = np.nan
-    assert len(loss_curve(energy_j, np.ones(10))[0]) == 0
+    energy_j[6] = np.nan
+    spent_j, loss = loss_curve(energy_j, np.arange(10.0))
+    assert spent_j.tolist() == [1, 2, 3, 4, 5, 6]
+    assert loss.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_curve_begins_with_the_first_metered_step() -> None:
+    energy_j = np.array([np.nan, np.nan, 2.0, 2.0])
+    spent_j, loss = loss_curve(energy_j, np.array([9.0, 8.0, 7.0, 6.0]))
+    assert (spent_j.tolist(), loss.tolist()) == ([2.0, 4.0], [7.0, 6.0])
+
+
+def test_a_run_of_unknown_energy_has_no_curve() -> None:
+    assert len(loss_curve(np.full(4, np.nan), np.ones(4))[0]) == 0

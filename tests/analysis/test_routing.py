@@ -16,7 +16,7 @@ from greenai.record.types import STEP_END, VALUE
 
 @given(st.lists(st.lists(st.floats(0.01, 1e6), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_loads_become_shares_and_are_never_evener_than_even(load: list[list[float]]) -> None:
-    found = router_load_of_facts({"share": load})
+    found = router_load_of_facts({"shares": load})
     assert found is not None
     assert found.share.sum(axis=1) == pytest.approx(1.0)
     assert found.imbalance >= 1 - 1e-12
@@ -31,7 +31,7 @@ def test_an_even_load_has_no_imbalance_and_a_single_expert_all_of_it() -> None:
 
 @pytest.mark.parametrize(
     "facts",
-    [None, "text", 3, [], [[]], {"share": None}, {}, [[[0.5]]], [-1.0, 2.0], [math.nan, 1.0]],
+    [None, "text", 3, [], [[]], {"shares": None}, {}, [[[0.5]]], [-1.0, 2.0], [math.nan, 1.0]],
 )
 def test_facts_that_are_no_loads_say_nothing(facts: object) -> None:
     assert router_load_of_facts(facts) is None

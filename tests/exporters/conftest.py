@@ -339,7 +339,9 @@ def lens_run(
         active_parameters=1.1e6,
         router=None
         if load is None
-        else router_load_of_facts({"share": load, "drop_share": 0.0, "auxiliary_loss": 1.08}),
+        else router_load_of_facts(
+            {"shares": load, "assignments": 99, "dropped": 0, "balance_loss": 1.08}
+        ),
         devices=("NVIDIA H200 (nvml_energy)",),
         warmup_s=1.5,
         facts=facts if known else {},
@@ -364,6 +366,6 @@ def make_lens() -> Any:
             for sequence in sequences
             for repeat in range(repeats)
         ]
-        return Lens("token", "dense", tuple(runs), notes)
+        return Lens("token", "dense", tuple(runs), notes=notes)
 
     return make

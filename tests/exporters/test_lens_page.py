@@ -8,20 +8,18 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from greenai.analysis.lens import Lens
 from greenai.analysis.routing import RouterLoad
 from greenai.exporters import lens_charts, lens_sheets, router_bars
 from greenai.exporters.comparison_html import comparison_html
 from greenai.exporters.design_text import design_text
 from greenai.exporters.report_terminal import lens_report
-
-if TYPE_CHECKING:
-    from greenai.analysis.lens import Lens
 
 NASTY = ("<script>alert(1)</script>", "\"' onload=alert(1) x='\"", "\x1b[2J\x00evil", "x" * 5_000)
 GOLDEN = Path(__file__).parent.parent / "golden" / "comparison-why.txt"
@@ -112,16 +110,34 @@ def test_a_variant_with_an_unknown_loss_beats_nobody(make_lens: Any) -> None:
     assert lens_charts.pareto(known) == ["moe"]
 
 
-def test_energy_against_sequence_needs_two_lengths_of_one_kind(make_lens: Any) -> None:
+def test_energy_against_sequence_needs_two_lengths_of_one_variant(make_lens: Any) -> None:
     assert lens_charts.energy_against_sequence(make_lens()) is None
     plot = lens_charts.energy_against_sequence(make_lens(sequences=(256, 1024)))
     assert plot is not None
-    assert [curve.name for curve in plot.chart.curves] == [
-        "dense, sdpa",
-        "dense, sliding_window",
-        "moe, sdpa",
-    ]
+    assert [curve.name for curve in plot.chart.curves] == ["dense", "moe", "window"]
     assert all(curve.x.tolist() == [256, 1024] for curve in plot.chart.curves)
+
+
+def test_variants_of_one_length_each_are_joined_by_their_attention(make_lens: Any) -> None:
+    runs = [
+        dataclasses.replace(
+            run, work=dataclasses.replace(run.work, variant=f"{run.work.variant}-{run.sequence}")
+        )
+        for run in make_lens(sequences=(256, 1024)).runs
+    ]
+    plot = lens_charts.energy_against_sequence(Lens("token", "dense-256", tuple(runs)))
+    assert plot is not None
+    assert [curve.name for curve in plot.chart.curves] == ["sdpa", "sliding_window"]
+
+
+def test_runs_of_a_sweep_are_in_that_plot_and_in_no_ratio(make_lens: Any) -> None:
+    lens = make_lens()
+    swept = dataclasses.replace(lens, sweep=make_lens(sequences=(2048,)).runs)
+    plot = lens_charts.energy_against_sequence(swept)
+    assert plot is not None
+    assert plot.chart.curves[0].x.tolist() == [512, 2048]
+    assert swept.decompositions() == lens.decompositions()
+    assert swept.efficiencies() == lens.efficiencies()
 
 
 def test_runs_of_a_variant_share_a_colour(make_lens: Any) -> None:

@@ -37,7 +37,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             measured=1.0,
         )
     monkeypatch.setattr(api, "load", lambda path: path)
-    monkeypatch.setattr(lens, "sized_run", lambda path: sized[path.name])
+    monkeypatch.setattr(lens, "sized_runs", lambda paths: [sized[path.name] for path in paths])
     monkeypatch.setenv("COLUMNS", "110")
     return folder
 
