@@ -73,6 +73,8 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
         metrics_address: Address of the endpoint; None is this machine alone.
         warmup_s: Seconds of training at the start that comparisons leave out.
         config: Facts of the run to keep with the record, JSON-safe.
+        sub_phases: Whether to mark forward, backward and optimizer within each step, by the
+            host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
 
@@ -105,6 +107,7 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
         metrics_address: str | None = None,
         warmup_s: float | None = None,
         config: dict[str, Any] | None = None,
+        sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
     ) -> None:
@@ -124,6 +127,7 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
             resume=resume,
         )
         self.print_summary = print_summary
+        self.sub_phases = sub_phases
         self._config = checked_config(config)
         self._tokens = checked_counter(tokens, "tokens")
         self._batch_size = checked_counter(batch_size, "batch_size")
@@ -208,6 +212,19 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
     def on_train_batch_start(self, *_: Any) -> None:
         """Note that the batch has come."""
         self._enter(None)
+        self._enter_part("forward")
+
+    def on_before_backward(self, *_: Any) -> None:
+        """End the forward pass."""
+        self._enter_part("backward")
+
+    def on_after_backward(self, *_: Any) -> None:
+        """End the backward pass."""
+        self._enter_part(None)
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        """Begin the optimizer's part; it ends with the batch."""
+        self._enter_part("optimizer")
 
     @protected
     def on_train_batch_end(
@@ -219,6 +236,7 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
         if metering is None:
             return
         metering.enter(None)
+        metering.enter_part(None)
         # Automatic optimisation has divided the loss by the number of batches it accumulates.
         factor = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
         every = trainer.log_every_n_steps
@@ -313,6 +331,11 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
     def _enter(self, phase: str | None) -> None:
         if self._place.metering is not None:
             self._place.metering.enter(phase)
+
+    @protected
+    def _enter_part(self, part: str | None) -> None:
+        if self.sub_phases and self._place.metering is not None:
+            self._place.metering.enter_part(part)
 
     @at_the_desk
     def _start_late(self, trainer: Any) -> None:

@@ -34,6 +34,7 @@ class Metering:
         self._flops_per_token = flops_per_token
         self._started_s = time.monotonic()
         self._phase: str | None = None
+        self._part: str | None = None
         self._facts = StepFacts()
         self._device_losses: list[torch.Tensor] = []
 
@@ -56,6 +57,14 @@ class Metering:
         if phase is not None:
             self.tracker.begin(phase)
         self._phase = phase
+
+    def enter_part(self, part: str | None) -> None:
+        """Go over to a part of the step (forward, backward, optimizer), or (None) to none."""
+        if self._part is not None:
+            self.tracker.end(self._part)
+        if part is not None:
+            self.tracker.begin(part)
+        self._part = part
 
     def batch(
         self, *, tokens: float | None, samples: float | None, loss: Any, factor: float, due: bool

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from greenai.callbacks.gpu_clock import clock_in_use
 from greenai.live.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def started_tracker(
         origins = {**settings.origins, "devices": "trainer"}
         devices = devices_of(trainer.strategy.root_device)
         settings = dataclasses.replace(settings, devices=devices, origins=origins)
+    device = trainer.strategy.root_device
     tracker = Tracker(
         settings,
         config=config,
@@ -55,6 +58,7 @@ def started_tracker(
         local_rank=trainer.local_rank,
         resume_run_id=restored_run_id if earlier is None else earlier.run_id,
         evidence=None if earlier is None else LATER_STAGE,
+        find_hook=functools.partial(clock_in_use, device) if device.type == "cuda" else None,
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch

@@ -23,9 +23,24 @@ METHODS = {
     "nvml_energy": "NVML energy counter",
     "nvml_power": "NVML power, integrated",
     "rapl": "RAPL energy counter",
+    "rapl_perf": "RAPL energy counter (perf event)",
     "cpu_load_model": "CPU load model (CodeCarbon)",
     "ram_model": "memory model (CodeCarbon)",
+    "amdsmi_energy": "AMD SMI energy accumulator",
+    "amdsmi_power": "AMD SMI power, integrated",
+    "intel_hwmon_energy": "Intel hwmon energy counter",
+    "hlml_energy": "HLML energy counter",
+    "hlml_power": "HLML power, integrated",
+    "ioreport_energy": "IOReport energy model (Apple)",
+    "ina3221_power": "INA3221 power, integrated",
+    "assumed_power": "constant power stated by the user",
     "replay": "replayed record",
+}
+NODE_METHODS = {
+    "acpi_power_meter": "ACPI power meter",
+    "ipmi_dcmi": "board controller (IPMI)",
+    "pdu_csv": "power distribution unit",
+    "slurm_consumed_energy": "SLURM accounting",
 }
 PHASES = {
     "setup": "setup",
@@ -77,6 +92,7 @@ def by_component(summary: Mapping[str, Any], run: ReadableRun) -> Sheet:
     ]
     whole = quantities.share(_part(total_j, total_j))
     bounds = quantities.interval(summary["energy_low_j"], summary["energy_high_j"], "J")
+    known = "" if bounds == quantities.UNKNOWN else f"Bounds of the run's energy: {bounds}."
     return Sheet(
         title="Energy by component",
         columns=(
@@ -90,8 +106,22 @@ def by_component(summary: Mapping[str, Any], run: ReadableRun) -> Sheet:
         rows=(*rows, ("All", energies.texts[-1], whole, "", "", "")),
         has_total=True,
         shares=(*shares, math.nan),
-        note="" if bounds == quantities.UNKNOWN else f"Bounds of the run's energy: {bounds}.",
+        note=" ".join(filter(None, [known, beside_text(summary.get("node_j") or {})])),
     )
+
+
+def beside_text(node_j: Mapping[str, float | None]) -> str:
+    """Say what the meters of the whole machine saw, beside the sum; empty where there is none.
+
+    Example:
+        >>> beside_text({"ipmi_dcmi": 7_200.0, "pdu_csv": None})
+        'Beside the sum: board controller (IPMI) 7.20 kJ, power distribution unit unknown.'
+    """
+    said = [
+        f"{NODE_METHODS.get(method, printable(method))} {quantities.energy(energy_j)}"
+        for method, energy_j in node_j.items()
+    ]
+    return f"Beside the sum: {', '.join(said)}." if said else ""
 
 
 def _provenance(channels: Sequence[Channel]) -> tuple[str, str, str]:

@@ -13,6 +13,7 @@ from greenai.exporters import quantities
 from greenai.exporters.breakdown import by_component, by_phase, trust_text
 from greenai.exporters.sheets import Fact, Sheet
 from greenai.exporters.wording import printable
+from greenai.units import J_PER_KWH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +164,14 @@ def _work(summary: dict[str, Any], steps: pd.DataFrame) -> tuple[Fact, ...]:
         finest = str(labels.index[0]) == "resolved" and len(labels) == 1
         short = "" if finest else "steps about as short as the counter's refresh are less sharp"
         facts.append(Fact("Attribution of steps", said, short))
+    if summary.get("job_cpu_share") is not None:
+        job_j = quantities.energy(summary["job_cpu_j"])
+        remark = f"of the CPUs' time: about {job_j} of their energy, an estimate beside the whole"
+        facts.append(Fact("Job's share", quantities.share(summary["job_cpu_share"]), remark))
+    if check := summary.get("codecarbon_check"):
+        theirs = quantities.electricity(check["energy_kwh"] * J_PER_KWH)
+        ours = quantities.electricity(check["greenai_kwh"] * J_PER_KWH)
+        facts.append(Fact("CodeCarbon beside", theirs, f"greenai {ours} over the same time"))
     if summary.get("wasted_j"):
         wasted = quantities.energy(summary["wasted_j"])
         facts.append(Fact("Energy of steps trained again", wasted, "part of the run's energy"))

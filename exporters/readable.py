@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ReadableCurve(Protocol):
-    """Power of one device over the run; see ``greenai.run.PowerCurve``."""
+    """Power of one device over the run; see ``greenai.merging.PowerCurve``."""
 
     @property
     def device(self) -> str:
@@ -62,6 +62,9 @@ class ReadableRun(Protocol):
 
     def phases(self) -> pd.DataFrame:
         """One row a phase, columns PHASE_COLUMNS."""
+
+    def subphases(self) -> pd.DataFrame:
+        """One row a part of steps, columns SUB_PHASE_COLUMNS; no rows where none was marked."""
 
     def summary(self) -> dict[str, Any]:
         """Content of summary.json."""

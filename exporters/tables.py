@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from greenai.errors import OrderError
 from greenai.exporters.files import replacing, write_json
-from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.sensors.base import Trust
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "parquet", "json")
 
-TEXT = frozenset({"run_id", "variant", "attribution", "boundary", "phase"})
+TEXT = frozenset({"run_id", "variant", "attribution", "boundary", "phase", "subphase"})
 WHOLE = frozenset({"attempt", "step", "epoch", "batches", "ranks", "count"})
 """Columns of integers; one may be unknown all the same."""
 COUNTED = frozenset({"samples", "tokens", "flops"})
@@ -40,7 +40,8 @@ spreadsheets take the wide forms too."""
 def export(run: ReadableRun, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Write the tables of a run.
 
-    ``csv`` gives steps.csv and phases.csv, ``parquet`` gives steps.parquet with the same rows and
+    ``csv`` gives steps.csv and phases.csv (and subphases.csv, where parts of steps were marked),
+    ``parquet`` gives steps.parquet with the same rows and
     columns as steps.csv, ``json`` gives summary.json. An unknown is an empty cell, null or None.
 
     Args:
@@ -67,6 +68,8 @@ def export(run: ReadableRun, folder: Path, formats: Iterable[str] = FORMATS) -> 
         "parquet": [("steps.parquet", lambda path: write_parquet(path, steps_table(run)))],
         "json": [("summary.json", lambda path: write_json(path, run.summary()))],
     }
+    if "csv" in wanted and len(parts := _typed(run.subphases(), SUB_PHASE_COLUMNS)):
+        writers["csv"].append(("subphases.csv", lambda path: write_csv(path, parts)))
     written = []
     for file, write in (one for name in wanted for one in writers[name]):
         write(folder / file)

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenai.api import Run, compare, load, scaling, track
+    from greenai.api import Run, compare, load, phase, scaling, track
     from greenai.errors import (
         ComparisonError,
         GreenAIError,
@@ -27,6 +27,7 @@ _HOMES = {
     "Run": "greenai.api",
     "compare": "greenai.api",
     "load": "greenai.api",
+    "phase": "greenai.api",
     "scaling": "greenai.api",
     "track": "greenai.api",
     "ComparisonError": "greenai.errors",
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "compare",
     "load",
+    "phase",
     "scaling",
     "track",
 ]

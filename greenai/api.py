@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenai.errors import ComparisonError
+from greenai.live.active import phase
 from greenai.live.tracker import Tracker
 from greenai.settings import resolve
 
@@ -16,9 +18,19 @@ if TYPE_CHECKING:
     from greenai.analysis.compare import Comparison
     from greenai.analysis.lens import Lens
     from greenai.analysis.scaling import Scaling
+    from greenai.live.hook import StepHook
     from greenai.run import Run
 
-__all__ = ["Run", "compare", "load", "scaling", "track", "write_comparison", "write_derived"]
+__all__ = [
+    "Run",
+    "compare",
+    "load",
+    "phase",
+    "scaling",
+    "track",
+    "write_comparison",
+    "write_derived",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -46,6 +58,7 @@ def track(
     metrics_address: str | None = None,
     warmup_s: float | None = None,
     resume: bool | None = None,
+    codecarbon_check: bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Tracker:
     """Meter a plain training loop.
@@ -67,6 +80,8 @@ def track(
         metrics_address: Address of the endpoint; loopback where None.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
+            to compare; takes its package, and some CPU time at the lowest priority.
         config: Facts to keep with the record; ``repeat`` pairs runs in comparisons.
 
     Returns:
@@ -94,8 +109,19 @@ def track(
         metrics_address=metrics_address,
         warmup_s=warmup_s,
         resume=resume,
+        codecarbon_check=codecarbon_check,
     )
-    return Tracker(settings, config=config)
+    return Tracker(settings, config=config, find_hook=_gpu_clock)
+
+
+def _gpu_clock() -> StepHook | None:
+    """What knows the GPU of a plain loop; None while the loop has used none through torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    from greenai.callbacks.gpu_clock import clock_in_use  # noqa: PLC0415 - loads torch
+
+    return clock_in_use()
 
 
 def load(

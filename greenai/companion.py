@@ -16,6 +16,7 @@ from greenai.errors import GreenAIError
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
 from greenai.live.shared import STOP_ASKED, Region
+from greenai.sensors import codecarbon_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,15 +38,30 @@ def main(descriptor: int) -> None:
     config = region.config()
     sampler = Sampler(
         region,
-        sensors.openers(config["sensors"], config["devices"]),
+        sensors.openers(config["sensors"], config["devices"], pid=config["parent_pid"]),
         config["manifest"],
         parent_descriptor=_descriptor_of(config["parent_pid"]),
         parent_pid=config["parent_pid"],
     )
     sampler.start()
+    beside = _start_check(sampler, config)
     ended = _keep_record(sampler, region, config)
+    if beside is not None:
+        codecarbon_check.stop(beside)
     region_asked = int(region.header[STOP_ASKED])
     _make_derived_files(config, wait=ended == "stopped" and region_asked > 1)
+
+
+def _start_check(sampler: Sampler, config: dict[str, Any]) -> subprocess.Popen[bytes] | None:
+    """Let CodeCarbon's own tracker run beside, where the user asked for it; once a host."""
+    wanted = config["run"]["settings"]["codecarbon_check"]["value"]
+    if not wanted or config["manifest"]["local_rank"] != 0:
+        return None
+    try:
+        return codecarbon_check.start(config["attempt_folder"])
+    except OSError as error:
+        sampler.say("codecarbon_check_failed", f"CodeCarbon does not run beside: {error}")
+    return None
 
 
 def derive(run_folder: Path) -> None:

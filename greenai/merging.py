@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from greenai.analysis.attribution import Attribution, attribute
-from greenai.metrics import PHASES
+from greenai.analysis.series import power_curve
+from greenai.analysis.share import JobEnergy, job_energy, together
+from greenai.analysis.subphases import subphases
+from greenai.metrics import PHASES, SUB_PHASES
 from greenai.sensors.base import KINDS
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.record.types import Anchor, Attempt, Record
+    from greenai.units import Floats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +36,38 @@ class Part:
         return not self.energies.channels and not wanted
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class PowerCurve:
+    """Mean power of one device over the run.
+
+    Attributes:
+        device: Short name of the device.
+        kind: Component that it is booked under.
+        trust: ``measured``, ``modelled`` or ``assumed``.
+        t_s: Seconds since the run's start. Shape (n,).
+        power_w: Watts; NaN inside gaps. Shape (n,).
+    """
+
+    device: str
+    kind: str
+    trust: str
+    t_s: Floats
+    power_w: Floats
+
+
+def curves_of(parts: tuple[Part, ...], points: int) -> list[PowerCurve]:
+    """Mean power of each device over the run, at most ``points`` each."""
+    start_ns = start_utc_ns(parts) or 0
+    curves = []
+    for part in parts:
+        for one in part.energies.channels:
+            t_ns, power_w = power_curve(one.series, points)
+            t_s = (to_utc_ns(part.attempt.anchors, t_ns) - start_ns) / NS_PER_S
+            channel = one.channel
+            curves.append(PowerCurve(channel.device, channel.kind, channel.trust, t_s, power_w))
+    return curves
+
+
 def parts_of(record: Record) -> tuple[Part, ...]:
     """Attribute every attempt; a device that several ranks saw is counted by the lowest."""
     counted: dict[int, set[tuple[str, str]]] = {}
@@ -45,6 +82,76 @@ def parts_of(record: Record) -> tuple[Part, ...]:
         )
         parts.append(Part(attempt, energies))
     return tuple(parts)
+
+
+def subphases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
+    """Table of the parts of steps that were marked: energies of all ranks, times of the first.
+
+    No rows where none was marked. The energies are contained in ``train_step`` of the phases.
+    """
+    size = len(SUB_PHASES)
+    count, duration_ns = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    by_kind = {kind: np.full(size, np.nan) for kind in KINDS}
+    firsts: dict[int, Part] = {}
+    for part in parts:
+        found = subphases(part.attempt.marks, part.energies)
+        if firsts.setdefault(part.attempt.attempt, part) is part:
+            count += found.count
+            duration_ns += found.duration_ns
+        for one, energy_j in zip(part.energies.channels, found.energy_j, strict=True):
+            if len(one.series.t_ns):
+                kind = one.channel.kind
+                by_kind[kind] = np.nan_to_num(by_kind[kind]) + energy_j
+    known = [energy_j for energy_j in by_kind.values() if not np.isnan(energy_j).all()]
+    total_j = np.sum(known, axis=0) if known else np.full(size, np.nan)
+    frame = pd.DataFrame(
+        {
+            "subphase": SUB_PHASES,
+            "count": count,
+            "duration_s": duration_ns / NS_PER_S,
+            "energy_j": total_j,
+            **{f"{kind}_j": by_kind[kind] for kind in KINDS},
+            "boundary": "host",
+        }
+    )
+    return frame[count > 0].reset_index(drop=True)
+
+
+def job_energy_of(parts: tuple[Part, ...]) -> JobEnergy:
+    """The job's part of the CPUs' energy, over all hosts and attempts."""
+    found = []
+    for part in parts:
+        edges_ns = part.energies.timeline.edges_ns
+        cpus = [one for one in part.energies.channels if one.channel.kind == "cpu"]
+        shares = [
+            readings
+            for readings in part.attempt.readings
+            if readings.channel.quantity == "job_share_ratio"
+        ]
+        if cpus and len(edges_ns):
+            all_series, cpu_j = [one.series for one in cpus], sum(one.covered_j for one in cpus)
+            start_ns, end_ns = int(edges_ns[0]), int(edges_ns[-1])
+            found.append(job_energy(shares[:1], all_series, start_ns, end_ns, cpu_j))
+    return together(found)
+
+
+def duration_s(parts: tuple[Part, ...]) -> float:
+    """Sum over attempts of the longest rank's time; NaN without marks."""
+    longest: dict[int, float] = {}
+    for part in parts:
+        edges_ns = part.energies.timeline.edges_ns
+        number = part.attempt.attempt
+        seconds = float(edges_ns[-1] - edges_ns[0]) / NS_PER_S if len(edges_ns) > 1 else 0.0
+        longest[number] = max(longest.get(number, 0.0), seconds)
+    return sum(longest.values()) if longest else math.nan
+
+
+def energy_bounds_j(parts: tuple[Part, ...]) -> tuple[float, float]:
+    """Bounds on the energy of all parts; NaN where any of it is no measurement."""
+    channels = [one for part in parts for one in part.energies.channels if len(one.series.t_ns)]
+    if not channels or any(one.channel.trust != "measured" for one in channels):
+        return math.nan, math.nan  # a model has no hard bounds
+    return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
 
 
 def launch_numbers(parts: tuple[Part, ...]) -> dict[int, int]:
@@ -116,8 +223,9 @@ def _steps_of_part(part: Part) -> pd.DataFrame:
             **{f"{kind}_j": energies.step_kind_j(kind) for kind in KINDS},
             "measured_share": share,
             "attribution": pd.Series(energies.labels).where(np.isfinite(total_j), None),
-            "boundary": "host",
+            "boundary": np.where(steps.on_gpu, "cuda_event", "host"),
             "ranks": 1,
+            "beyond_limit": energies.beyond,
         }
     )
 
@@ -126,7 +234,8 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
     """Join the ranks of one attempt: earliest start, latest end, sums, loss of the first rank.
 
     A rank that has no channels of its own (another one counts its devices) adds no energy; a
-    rank whose energy of a step is unknown makes the step's energy unknown.
+    rank whose energy of a step is unknown makes the step's energy unknown. The boundary is the
+    GPU's where it is so on every rank: of the two words ``host`` is the greater.
     """
     frame = pd.concat(ranks, ignore_index=True)
     frame["measured_j"] = frame["measured_share"] * frame["energy_j"]
@@ -135,8 +244,8 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
     joined = groups.agg(
         {
             "epoch": "first", "start_utc_ns": "min", "end_utc_ns": "max", "duration_s": "max",
-            "batches": "sum", "loss": "first", "attribution": "last", "boundary": "first",
-            "ranks": "sum",
+            "batches": "sum", "loss": "first", "attribution": "last", "boundary": "max",
+            "ranks": "sum", "beyond_limit": "any",
         }
     )  # fmt: skip
     for column in ("samples", "tokens", "flops"):
@@ -175,7 +284,7 @@ def _steps_of_nothing() -> pd.DataFrame:
     columns = (
         "step epoch start_utc_ns end_utc_ns duration_s batches samples tokens flops loss energy_j "
         "energy_low_j energy_high_j gpu_j cpu_j dram_j other_j measured_share attribution boundary "
-        "ranks attempt rolled_back"
+        "ranks attempt rolled_back beyond_limit"
     )
     return pd.DataFrame({name: [] for name in columns.split()})
 

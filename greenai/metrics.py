@@ -20,6 +20,9 @@ PHASES = (
 MARKABLE_PHASES = ("setup", "data_wait", "validation", "checkpoint", "test", "predict", "other")
 """Phases that a training may mark; ``train_step`` and ``unattributed`` are what remains."""
 
+SUB_PHASES = ("forward", "backward", "optimizer")
+"""Parts of a step that a training may mark: by the host's clock, and contained in the step."""
+
 STEP_COLUMNS = (
     "run_id",
     "variant",
@@ -51,6 +54,7 @@ STEP_COLUMNS = (
     "operational_co2e_g",
     "ranks",
     "rolled_back",
+    "beyond_limit",
 )
 """Columns of steps.csv and steps.parquet, in this order; readers of others depend on it."""
 
@@ -79,6 +83,20 @@ ROUTER_FACTS = (
 """Names of marks that say how even all routers were, by step: the load of the fullest expert over
 the mean, the standard deviation of the loads over the mean, the share of choices that no expert
 computed, and the Switch Transformer's balance loss. All are means over routers."""
+
+
+SUB_PHASE_COLUMNS = (
+    "subphase",
+    "count",
+    "duration_s",
+    "energy_j",
+    "gpu_j",
+    "cpu_j",
+    "dram_j",
+    "other_j",
+    "boundary",
+)
+"""Columns of subphases.csv, in this order."""
 
 
 class Family(NamedTuple):

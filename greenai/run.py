@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,48 +12,30 @@ import pandas as pd
 from greenai import grid
 from greenai.analysis.comparable import RunFigures
 from greenai.analysis.footprint import Footprint, footprint
-from greenai.analysis.series import power_curve
+from greenai.analysis.node import node_energies
+from greenai.crosscheck import codecarbon_check
 from greenai.errors import RecordError
-from greenai.merging import launch_numbers, parts_of, phases_of, start_utc_ns, steps_of, to_utc_ns
-from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.merging import (
+    curves_of,
+    duration_s,
+    energy_bounds_j,
+    job_energy_of,
+    launch_numbers,
+    parts_of,
+    phases_of,
+    start_utc_ns,
+    steps_of,
+    subphases_of,
+)
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
-from greenai.shortfalls import (
-    about_devices,
-    about_early_ends,
-    devices_missing,
-    length_ns,
-    seconds_of,
-    whole_number,
-)
+from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
-    from greenai.merging import Part
+    from greenai.merging import Part, PowerCurve
     from greenai.record.types import Record
-    from greenai.units import Floats
-
-
-RANKS_NAMED = 10
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PowerCurve:
-    """Mean power of one device over the run.
-
-    Attributes:
-        device: Short name of the device.
-        kind: Component that it is booked under.
-        trust: ``measured``, ``modelled`` or ``assumed``.
-        t_s: Seconds since the run's start. Shape (n,).
-        power_w: Watts; NaN inside gaps. Shape (n,).
-    """
-
-    device: str
-    kind: str
-    trust: str
-    t_s: Floats
-    power_w: Floats
 
 
 class Run:
@@ -153,6 +134,14 @@ class Run:
         """One row a phase, columns as in phases.csv; the energies add up to the run's."""
         return self._phases.copy()
 
+    def subphases(self) -> pd.DataFrame:
+        """One row a part of steps that was marked (forward, backward, optimizer), or none.
+
+        The energies are contained in ``train_step`` of ``phases()``. Boundaries are the host's:
+        on a GPU, whose work is queued, they say when work was handed over, not when it was done.
+        """
+        return subphases_of(self.parts)[list(SUB_PHASE_COLUMNS)]
+
     def energy(self) -> float:
         """IT energy of all devices and attempts, in joules; NaN where nothing was metered."""
         return float(self._phases["energy_j"].sum(min_count=1))
@@ -228,15 +217,7 @@ class Run:
 
     def power(self, points: int = 2000) -> list[PowerCurve]:
         """Mean power of each device over the run, at most ``points`` each."""
-        start_ns = start_utc_ns(self.parts) or 0
-        curves = []
-        for part in self.parts:
-            for one in part.energies.channels:
-                t_ns, power_w = power_curve(one.series, points)
-                t_s = (to_utc_ns(part.attempt.anchors, t_ns) - start_ns) / NS_PER_S
-                channel = one.channel
-                curves.append(PowerCurve(channel.device, channel.kind, channel.trust, t_s, power_w))
-        return curves
+        return curves_of(self.parts, points)
 
     def summary(self) -> dict[str, Any]:
         """Content of summary.json: plain values, None where unknown."""
@@ -244,7 +225,8 @@ class Run:
         emitted = self.footprint()
         known = steps[steps["energy_j"].notna()]
         steps_j = float(phases[["train_step", "data_wait"]].sum(min_count=1))
-        low_j, high_j = self._energy_bounds()
+        low_j, high_j = energy_bounds_j(self.parts)
+        job = job_energy_of(self.parts)
         tokens = float(known["tokens"].sum(skipna=False)) if len(known) else math.nan
         present, expected = self._ranks()
         wasted = steps.loc[steps["rolled_back"].astype(bool), "energy_j"]
@@ -254,7 +236,7 @@ class Run:
             "run_id": self.run_id,
             "variant": self.variant,
             "started_utc": self.record.manifest.get("started_utc"),
-            "duration_s": self._duration_s(),
+            "duration_s": duration_s(self.parts),
             "ended": self._ended(),
             "attempts": len(set(launch_numbers(self.parts).values())),
             "ranks": present,
@@ -285,6 +267,10 @@ class Run:
             "intensity_place": emitted.place,
             "operational_co2e_g": emitted.operational_co2e_g,
             "warmup_s": self._warmup_s(),
+            "job_cpu_share": job.share,
+            "job_cpu_j": job.energy_j,
+            "codecarbon_check": codecarbon_check(self.parts),
+            "node_j": node_energies((p.attempt, p.energies.timeline.edges_ns) for p in self.parts),
             "notices": list(self.notices),
         }
         return {name: _json(value) for name, value in plain.items()}
@@ -328,25 +314,7 @@ class Run:
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """What a reader must know, in sentences."""
-        said: list[str] = list(self.record.problems)
-        present, expected = self._ranks()
-        if present < expected:
-            ranks = {part.attempt.rank for part in self.parts}
-            missing = [rank for rank in range(expected) if rank not in ranks]
-            more = " …" if len(missing) > RANKS_NAMED else ""
-            names = ", ".join(map(str, missing[:RANKS_NAMED]))
-            said.append(f"{present} of {expected} ranks are here; missing: {names}{more}.")
-        for part in self.parts:
-            said.extend(part.attempt.problems)
-            said.extend(part.energies.timeline.problems)
-            for event in part.attempt.events:
-                if event.get("reason"):
-                    device = f"{event['device']}: " if event.get("device") else ""
-                    said.append(f"{event.get('what')}: {device}{event['reason']}")
-            said.extend(about_devices(part))
-            if sampler := part.attempt.manifest.get("sampler"):
-                said.append(f"The sensors were read in a {sampler}.")
-        said.extend(about_early_ends(self.parts))
+        said = notices(self.record, self.parts, self._ranks())
         said.extend(self.footprint().assumptions)
         return tuple(dict.fromkeys(said))
 
@@ -366,24 +334,6 @@ class Run:
 
     def _ended(self) -> str:
         return self.parts[-1].attempt.ended if self.parts else "unknown"
-
-    def _duration_s(self) -> float:
-        """Sum over attempts of the longest rank's time; NaN without marks."""
-        longest: dict[int, float] = {}
-        for part in self.parts:
-            edges_ns = part.energies.timeline.edges_ns
-            number = part.attempt.attempt
-            seconds = float(edges_ns[-1] - edges_ns[0]) / NS_PER_S if len(edges_ns) > 1 else 0.0
-            longest[number] = max(longest.get(number, 0.0), seconds)
-        return sum(longest.values()) if longest else math.nan
-
-    def _energy_bounds(self) -> tuple[float, float]:
-        channels = [
-            one for part in self.parts for one in part.energies.channels if len(one.series.t_ns)
-        ]
-        if not channels or any(one.channel.trust != "measured" for one in channels):
-            return math.nan, math.nan  # a model has no hard bounds
-        return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -19,7 +19,8 @@ from greenai.metrics import BY_NAME, PHASES
 from greenai.units import NS_PER_S, emissions_g
 
 if TYPE_CHECKING:
-    from greenai.analysis.running import MarkRow, ReadingRow, SettledStep
+    from greenai.analysis.pending import SettledStep
+    from greenai.analysis.running import MarkRow, ReadingRow
     from greenai.exporters.endpoint import Endpoint
     from greenai.live.sampler import Sampler
     from greenai.live.shared import Region

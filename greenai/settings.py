@@ -39,6 +39,7 @@ class Settings:
         metrics_address: Address of the endpoint.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
 
@@ -54,6 +55,7 @@ class Settings:
     metrics_address: str = "127.0.0.1"
     warmup_s: float = 0.0
     resume: bool = False
+    codecarbon_check: bool = False
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
@@ -253,4 +255,5 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "metrics_address": _address,
     "warmup_s": _seconds,
     "resume": _flag,
+    "codecarbon_check": _flag,
 }

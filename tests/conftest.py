@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulation.fake_nvml import FakeNvml
+from simulation.perf_power import PerfPower
 from simulation.powercap import PowercapTree
 
 if TYPE_CHECKING:
@@ -53,3 +54,11 @@ def powercap_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PowercapTr
     root = tmp_path / "sys" / "class" / "powercap"
     root.mkdir(parents=True)
     return PowercapTree(root, denied)
+
+
+@pytest.fixture
+def perf_power(powercap_tree: PowercapTree) -> Iterator[PerfPower]:
+    """PMU ``power`` beside the powercap tree, empty; see simulation/perf_power.py."""
+    perf = PerfPower(powercap_tree.sys_root)
+    yield perf
+    perf.close()

@@ -43,14 +43,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "examination": {"sensors", "live"},
     "doctor": {"diagnosis", "examination", "sensors"},
     "doctor_text": {"doctor"},
-    "callbacks": {"live", "settings"},
+    "callbacks": {"live", "settings", "record.types"},
     "exporters": {"record", "analysis", "sensors.base"},
     "dashboards": set(),
     "workloads": {"api", "callbacks"},
     "merging": {"record", "analysis", "sensors.base"},
-    "shortfalls": {"merging"},
+    "shortfalls": {"merging", "analysis", "record.types"},
+    "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
     "lens": {"run", "merging", "analysis", "accelerators"},
-    "run": {"merging", "shortfalls", "record", "analysis", "grid", "sensors.base"},
+    "run": {
+        "merging",
+        "shortfalls",
+        "crosscheck",
+        "record",
+        "analysis",
+        "grid",
+        "sensors.base",
+    },
     "api": ANYTHING,
     "cli": ANYTHING,
     "scaling_command": {"api", "terminal", "exporters"},
@@ -68,7 +77,17 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
 
 THIRD_PARTY: dict[str, set[str]] = {
     # A third party: the parts that may import it. What is not here is not imported at all.
-    "numpy": {"analysis", "record", "live", "exporters", "workloads", "run", "merging", "lens"},
+    "numpy": {
+        "analysis",
+        "record",
+        "live",
+        "exporters",
+        "workloads",
+        "run",
+        "merging",
+        "lens",
+        "crosscheck",
+    },
     "pyarrow": {"record", "exporters", "companion"},
     "pandas": {"run", "merging", "lens", "exporters"},
     "psutil": {"sensors", "live", "companion"},
@@ -76,8 +95,16 @@ THIRD_PARTY: dict[str, set[str]] = {
     "click": {"cli"},
     "rich": {"cli", "terminal", "exporters", "workloads"},
     "pynvml": {"sensors.nvml"},
+    "amdsmi": {"sensors.amd"},
+    "zeus_apple_silicon": {"sensors.apple"},
+    "pyhlml": {"sensors.habana"},
     "prometheus_client": {"exporters.prometheus"},
-    "codecarbon": {"sensors.codecarbon", "grid", "exporters.emissions"},
+    "codecarbon": {
+        "sensors.codecarbon",
+        "sensors.codecarbon_check",
+        "grid",
+        "exporters.emissions",
+    },
     "lightning": {"callbacks.lightning", "workloads"},
     "pytorch_lightning": {"callbacks.lightning", "workloads"},
     "torch": {"callbacks", "workloads"},
@@ -153,7 +180,9 @@ def targets_of(node: ast.AST) -> list[str]:
         case ast.ImportFrom():
             return ["."]
         case ast.Call(
-            func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__"),
+            func=ast.Attribute(attr="import_module")
+            | ast.Name(id="import_module" | "__import__")
+            | ast.Attribute(value=ast.Name(id="bindings"), attr="load"),
             args=[ast.Constant(value=str(target)), *_],
         ):
             return [target]
@@ -212,6 +241,7 @@ def test_a_module_has_a_row_in_the_table(module: str) -> None:
         ("analysis.series", "from greenai.record.reader import open_record"),
         ("sensors.rapl", "if True:\n    import torch"),
         ("sensors.rapl", "import importlib\nimportlib.import_module('pynvml')"),
+        ("sensors.rapl", "bindings.load('amdsmi')"),
         ("exporters.tables", "from greenai.api import Run"),
         ("exporters.tables", "import requests"),
         ("exporters.tables", "from . import prometheus"),
@@ -280,6 +310,8 @@ def test_third_parties_are_declared_as_dependencies() -> None:
     distributions = {
         "prometheus_client": "prometheus-client",
         "pynvml": "nvidia-ml-py",
+        "pyhlml": "habana-pyhlml",
+        "zeus_apple_silicon": "zeus-apple-silicon",
         "pytorch_lightning": "pytorch-lightning",
         "click": "typer",  # typer brings it
         "torch": "pytorch-lightning",  # pytorch-lightning brings it

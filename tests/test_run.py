@@ -301,3 +301,64 @@ def test_a_manifest_from_elsewhere_is_data(settings: Any) -> None:
     else:
         with pytest.raises(RecordError, match="setting"):
             a_run(strange, settings=settings)
+
+
+def test_the_jobs_share_stands_beside_the_whole_and_changes_nothing() -> None:
+    rows = [(START_NS + k * S, START_NS + (k + 1) * S, 0.25, 1 if k == 0 else 0) for k in range(8)]
+    share = readings_of(
+        a_channel(
+            quantity="job_share_ratio", kind="cpu", device="job", device_key="host/job",
+            method="cgroup_cpu_time", primary=False,
+        ),
+        rows,
+    )  # fmt: skip
+    alone = a_run(an_attempt([power(100), power(50, **CPU)], marks(0, 10))).summary()
+    shared = a_run(an_attempt([power(100), power(50, **CPU), share], marks(0, 10))).summary()
+    assert shared["job_cpu_share"] == pytest.approx(0.25)
+    assert shared["job_cpu_j"] == pytest.approx(0.25 * shared["component_j"]["cpu"])
+    assert (alone["job_cpu_share"], alone["job_cpu_j"]) == (None, None)
+    told = {"job_cpu_share", "job_cpu_j"}
+    assert {k: v for k, v in shared.items() if k not in told} == {
+        k: v for k, v in alone.items() if k not in told
+    }
+
+
+def test_a_shared_board_is_counted_whole_and_the_slices_part_is_an_estimate() -> None:
+    run = a_run(an_attempt([power(100, scope="shared", slice_share=2 / 7)], marks(0, 10)))
+    (said,) = [notice for notice in run.notices if "shared" in notice]
+    assert run.energy() == pytest.approx(500, rel=0.03)
+    assert "gpu0 is shared: 500 J is what the whole board used." in said
+    assert "29% of it" in said
+    assert "by estimate some 143 J" in said
+
+
+def test_a_board_that_is_used_alone_says_nothing_of_sharing() -> None:
+    run = a_run(an_attempt([power(100)], marks(0, 10)))
+    assert not any("shared" in notice for notice in run.notices)
+
+
+def test_a_counter_that_contradicts_its_power_is_said() -> None:
+    beside = a_channel(quantity="power_w", method="nvml_power", primary=False)
+    rows = [(START_NS + k * S, START_NS + k * S, 160.0 + k, 0) for k in range(1, 30)]
+    attempt = an_attempt([power(100, seconds=30), readings_of(beside, rows)], marks(0, 50))
+    (said,) = [notice for notice in a_run(attempt).notices if "counter says" in notice]
+    assert said.startswith("gpu0: its power readings say 1.7")
+
+
+def test_steps_beyond_the_power_limit_are_flagged_in_the_table_and_said() -> None:
+    run = a_run(an_attempt([power(100, power_max_w=80.0)], marks(0, 10)))
+    assert run.steps()["beyond_limit"].any()
+    assert any("drew more than 1.2 times its power limit" in notice for notice in run.notices)
+    honest = a_run(an_attempt([power(100, power_max_w=120.0)], marks(0, 10)))
+    assert not honest.steps()["beyond_limit"].any()
+
+
+def test_a_visible_gpu_that_the_training_does_not_use_is_recorded_and_not_summed() -> None:
+    both = [power(100, assumed_used=True, **gpu(0)), power(300, assumed_used=True, **gpu(1))]
+    told = [(START_NS + S, NOTE, "device:GPU-0", 0, 0.0), *marks(0, 10)[1:]]
+    run = a_run(an_attempt(both, [marks(0, 10)[0], *told]))
+    assert run.energy() == pytest.approx(500, rel=0.03)
+    assert any("gpu1 are recorded and not summed" in notice for notice in run.notices)
+    nobody_told = a_run(an_attempt(both, marks(0, 10)))
+    assert nobody_told.energy() == pytest.approx(2000, rel=0.03)
+    assert any("summed because visible" in notice for notice in nobody_told.notices)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from greenai.analysis.bounds import bounds_of_pieces, run_bounds
+from greenai.analysis.bounds import bounds_of_pieces, run_bounds, widened
+from greenai.analysis.counted import counted
 from greenai.analysis.course import course
 from greenai.analysis.series import (
     Series,
@@ -212,15 +213,14 @@ def attribute(attempt: Attempt, already_counted: Container[tuple[str, str]] = ()
         already_counted: (device_key, kind) of devices that another rank counts.
 
     Returns:
-        Energies per primary channel. For each channel, finite steps, phases and the
-        unattributed rest add up to the covered energy.
+        Energies per channel that is summed (see ``counted``). For each, finite steps, phases and
+        the unattributed rest add up to the covered energy.
     """
+    summed = [attempt.readings[position] for position in counted(attempt).summed]
     all_series = [
         series_from(readings)
-        for readings in attempt.readings
-        if readings.channel.primary
-        and readings.channel.quantity in {"energy_j", "power_w"}
-        and (readings.channel.device_key, readings.channel.kind) not in already_counted
+        for readings in summed
+        if (readings.channel.device_key, readings.channel.kind) not in already_counted
     ]
     cut = timeline(attempt.marks, _end_ns(attempt, all_series))
     pieces = _pieces(cut)
@@ -280,6 +280,12 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
     def per_step(step: npt.NDArray[np.int64], energy_j: Floats) -> Floats:
         return np.where(unknown, np.nan, np.bincount(step, weights=energy_j, minlength=count))
 
+    low, high = widened(
+        per_step(pieces.step, np.nan_to_num(piece_low)),
+        per_step(pieces.step, np.nan_to_num(piece_high, posinf=np.inf)),
+        cut.steps.boundary_slack_ns,
+        series.channel.power_max_w,
+    )
     rest = ~owned
     start_ns, end_ns = (int(cut.edges_ns[0]), int(cut.edges_ns[-1])) if len(cut.step) else (0, 0)
     bridged_j = bridged_energy(series, start_ns, end_ns)
@@ -289,8 +295,8 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
         channel=series.channel,
         series=series,
         step_j=per_step(cut.step[owned], segment_j[owned]),
-        step_low_j=per_step(pieces.step, np.nan_to_num(piece_low)),
-        step_high_j=per_step(pieces.step, np.nan_to_num(piece_high, posinf=np.inf)),
+        step_low_j=low,
+        step_high_j=high,
         beyond=np.bincount(pieces.step[known & piece_beyond], minlength=count) > 0,
         wait_j=per_step(cut.step[waits], segment_j[waits]),
         phase_j=np.asarray(

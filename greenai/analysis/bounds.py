@@ -83,6 +83,35 @@ def bounds_of_pieces(
     return np.minimum(low, energy_j), np.maximum(high, energy_j), beyond
 
 
+def widened(
+    low: Floats, high: Floats, slack_ns: Floats, power_max_w: float
+) -> tuple[Floats, Floats]:
+    """Bounds on the energy of consecutive steps whose ends are not known to the nanosecond.
+
+    Args:
+        low: Lower bounds between the ends as they are estimated, in joules. Shape (n,).
+        high: Upper bounds, likewise. Shape (n,).
+        slack_ns: How far each step's true end can lie to either side; NaN where nobody knows, and
+            the bounds then are those of the host's mark. Shape (n,).
+        power_max_w: Greatest power of the device; without it a slack leaves nothing bounded.
+
+    Returns:
+        Lower and upper bounds. Shape (n,) each.
+
+    Example:
+        >>> import numpy as np
+        >>> widened(np.array([4.0]), np.array([5.0]), np.array([10**6]), 1000.0)
+        (array([3.]), array([6.]))
+    """
+    end_ns = np.nan_to_num(slack_ns)
+    if not end_ns.any():
+        return low, high
+    both_ns = end_ns + np.concatenate(([0.0], end_ns[:-1]))
+    limit_w = power_max_w if math.isfinite(power_max_w) else math.inf
+    doubt_j = np.where(both_ns > 0, limit_w * np.maximum(both_ns, 1.0) / NS_PER_S, 0.0)
+    return np.maximum(0.0, low - doubt_j), high + doubt_j
+
+
 def _slack_between(series: Series, slack_j: Floats, start_ns: Ns, end_ns: Ns) -> Floats:
     """What a cumulative uncertainty grew by within spans; none for a counter."""
     if len(slack_j) == 0 or slack_j[-1] == 0:

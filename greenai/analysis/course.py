@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from greenai.analysis.knots import NARROW_NS
 from greenai.analysis.series import COVERED
 from greenai.units import NS_PER_S
 
@@ -25,6 +26,12 @@ PLATEAU = 0.06
 brackets of ±1 ms alone make 2 % of an interval of 100 ms."""
 FITS = 0.1
 """A break at the mark must explain the interval's energy to within this share."""
+
+
+AHEAD = 4
+"""Knots after a moment that shape the course of energy around it."""
+AHEAD_NS = NS_PER_S
+"""A counter that changes seldom is not waited for any longer than this."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,6 +129,26 @@ def course(series: Series, marks_ns: Ns) -> Course:
     return Course(t_ns, energy_j, begin_w, end_w)
 
 
+def final_ns(series: Series) -> int:
+    """Up to when no later reading changes the course of a channel's energy.
+
+    A counter's course in one interval depends on the intervals around it, and the moment of a
+    change with a wide bracket on the next narrow one; an integrated power holds as it was read.
+
+    Args:
+        series: Cumulative energy of one channel, with at least one knot.
+
+    Returns:
+        A moment, in nanoseconds; never more than one second before the last knot.
+    """
+    last_ns = int(series.t_ns[-1])
+    if series.channel.quantity != "energy_j":
+        return last_ns
+    narrow = np.flatnonzero(series.t_hi_ns - series.t_lo_ns <= NARROW_NS)
+    final = min(len(series.t_ns) - 1 - AHEAD, int(narrow[-1])) if len(narrow) > 1 else 0
+    return max(int(series.t_ns[max(final, 0)]), last_ns - AHEAD_NS)
+
+
 def _mean_w(t_ns: Ns, energy_j: Floats) -> Floats:
     """Mean power of each interval; 0 where it has no length."""
     length_ns = np.diff(t_ns).astype(np.float64)
@@ -133,13 +160,15 @@ def _smooth_w(length_ns: Floats, mean_w: Floats) -> Floats:
     """Power at each knot, from the intervals on its two sides; 0 at the ends."""
     at_knot_w = np.zeros(len(mean_w) + 1)
     before, after = mean_w[:-1], mean_w[1:]
-    both = (before > 0) & (after > 0)
     weight_before = length_ns[:-1] + 2 * length_ns[1:]
     weight_after = 2 * length_ns[:-1] + length_ns[1:]
-    weighted = np.divide(weight_before, before, out=np.ones(len(before)), where=both)
-    weighted += np.divide(weight_after, after, out=np.ones(len(after)), where=both)
-    total = weight_before + weight_after
-    at_knot_w[1:-1] = np.where(both & (total > 0), total / np.maximum(weighted, 1e-300), 0.0)
+    weighted = weight_before * after + weight_after * before
+    at_knot_w[1:-1] = np.divide(
+        (weight_before + weight_after) * before * after,
+        weighted,
+        out=np.zeros(len(before)),
+        where=weighted > 0,
+    )
     return at_knot_w
 
 

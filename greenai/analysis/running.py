@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from greenai.analysis.course import course
+from greenai.analysis.counted import DEVICE_NOTE, counted_channels
+from greenai.analysis.course import course, final_ns
+from greenai.analysis.pending import PendingStep, SettledStep
 from greenai.analysis.series import SILENCE_NS, bridged_energy, is_covered, series_from
 from greenai.analysis.timeline import (
     DATA_WAIT,
@@ -45,14 +46,10 @@ if TYPE_CHECKING:
     from greenai.sensors.base import Channel
     from greenai.units import Floats
 
-AHEAD = 4
-"""Knots after a moment that shape the course of energy around it (see ``course``)."""
-AHEAD_NS = NS_PER_S
-"""A counter that changes seldom is not waited for any longer than this."""
 POWER_NS = 300_000_000
 """The latest power is the mean over at least this long: a single interval's end may be unsure."""
-CONTEXT = 8
-"""Settled rows of a channel that are kept for the same reason."""
+CONTEXT = 32
+"""Settled rows of a channel that are kept because they shape the course of what follows."""
 
 ReadingRow = tuple[int, int, int, float, int]
 MarkRow = tuple[int, int, int, int, float]
@@ -61,36 +58,6 @@ _DROPPED = FIXED_NAMES.index("marks_dropped")
 _TRAIN_START = FIXED_NAMES.index("train_start")
 _OTHER_THREAD = FIXED_NAMES.index("other_thread")
 _EPOCH = FIXED_NAMES.index("epoch")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SettledStep:
-    """A step whose energy no later reading changes; NaN is unknown."""
-
-    index: int
-    epoch: float
-    energy_j: float
-    duration_s: float
-    batches: float
-    tokens: float
-    samples: float
-    flops: float
-
-
-class _Pending:
-    """What has settled of the step that has not ended: per channel the energy of its two parts."""
-
-    def __init__(self, channels: int) -> None:
-        self.train_j = np.zeros(channels)
-        self.wait_j = np.zeros(channels)
-        self.duration_ns = 0.0
-        self.known = True
-
-    def widen(self, channels: int) -> None:
-        more = channels - len(self.train_j)
-        if more:
-            self.train_j = np.append(self.train_j, np.zeros(more))
-            self.wait_j = np.append(self.wait_j, np.zeros(more))
 
 
 class RunningAttribution:
@@ -114,7 +81,8 @@ class RunningAttribution:
         """Latest power by primary channel; NaN while unknown."""
         self.settled_ns: int | None = None
         """Time up to which everything is settled; None before anything is."""
-        self._seen = 0
+        self._seen: list[Channel] = []
+        self._used: frozenset[str] = frozenset()
         self._stop_ns: int | None = None
         self._places: dict[int, int] = {}
         self._rows: list[list[ReadingRow]] = []
@@ -124,7 +92,7 @@ class RunningAttribution:
         self._breaks_ns: list[int] = []
         self._names: tuple[str, ...] = FIXED_NAMES
         self._open: list[int] = []
-        self._pending = _Pending(0)
+        self._pending = PendingStep(0)
         self._trained = False
         self._epoch = math.nan
 
@@ -143,20 +111,34 @@ class RunningAttribution:
         return limit_w * max(0, now_ns - self.settled_ns) / NS_PER_S
 
     def add_channels(self, channels: Sequence[Channel]) -> None:
-        """Take all channels known so far; only primary ones that carry energy are attributed."""
-        for position in range(self._seen, len(channels)):
-            channel = channels[position]
-            if channel.primary and channel.quantity in {"energy_j", "power_w"}:
-                self._places[position] = len(self.channels)
-                self.channels.append(channel)
-                self._rows.append([])
-                self._newest_ns.append(0)
-                self._booked_ns.append(0)
-                self.power_w.append(math.nan)
-        self._seen = len(channels)
-        more = len(self.channels) - len(self.phase_j)
-        self.phase_j = np.vstack([self.phase_j, np.zeros((more, len(PHASES)))])
-        self._pending.widen(len(self.channels))
+        """Take all channels known so far; only those that are summed are attributed."""
+        if len(channels) == len(self._seen):
+            return
+        self._seen = list(channels)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Attribute what is summed as far as is told: more channels, or fewer (see counted)."""
+        summed = counted_channels(self._seen, self._used).summed
+        kept = [place for position, place in self._places.items() if position in summed]
+        added = [position for position in summed if position not in self._places]
+        held = [position for position in self._places if position in summed]
+        self._places = {position: place for place, position in enumerate(held + added)}
+        self.channels = [self._seen[position] for position in self._places]
+        self._rows = [self._rows[place] for place in kept] + [[] for _ in added]
+        self._newest_ns = [self._newest_ns[place] for place in kept] + [0] * len(added)
+        self._booked_ns = [self._booked_ns[place] for place in kept] + [0] * len(added)
+        self.power_w = [self.power_w[place] for place in kept] + [math.nan] * len(added)
+        more = np.zeros((len(added), len(PHASES)))
+        self.phase_j = np.vstack([self.phase_j[kept], more])
+        self._pending.choose(kept, len(added))
+
+    def _hear(self, mark: MarkRow) -> None:
+        """Learn from a note which device the training uses."""
+        name = self._names[mark[2]] if mark[2] < len(self._names) else ""
+        if mark[1] == NOTE and name.startswith(DEVICE_NOTE):
+            self._used |= {name.removeprefix(DEVICE_NOTE)}
+            self._choose()
 
     def feed(
         self, readings: Iterable[ReadingRow], marks: Iterable[MarkRow], names: tuple[str, ...]
@@ -169,6 +151,8 @@ class RunningAttribution:
             self._marks.append(mark)
             if mark[1] == STOP:
                 self._stop_ns = mark[0]
+            elif mark[1] == NOTE:
+                self._hear(mark)
         for row in readings:
             place = self._places.get(row[0])
             if place is not None:
@@ -217,10 +201,12 @@ class RunningAttribution:
             np.array(columns[4], dtype=np.uint8),
         )
         series = series_from(readings)
-        since = np.flatnonzero(series.t_ns <= series.t_ns[-1] - POWER_NS) if len(rows) > 1 else []
-        if len(since):
-            seconds = (series.t_ns[-1] - series.t_ns[since[-1]]) / NS_PER_S
-            self.power_w[place] = float(series.energy_j[-1] - series.energy_j[since[-1]]) / seconds
+        if len(rows) > 1:
+            before = int(np.searchsorted(series.t_ns, series.t_ns[-1] - POWER_NS, "right")) - 1
+            if before >= 0:
+                seconds = (series.t_ns[-1] - series.t_ns[before]) / NS_PER_S
+                used_j = float(series.energy_j[-1] - series.energy_j[before])
+                self.power_w[place] = used_j / seconds
         return series
 
     def _settleable_ns(self, series: list[Series], *, closed: bool) -> int:
@@ -236,7 +222,7 @@ class RunningAttribution:
             if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] >= SILENCE_NS:
                 self.power_w[place] = math.nan  # a device that is silent has no latest power
         speaking = [
-            _final_ns(one)
+            final_ns(one)
             for one in series
             if len(one.t_ns) and newest_ns - one.t_hi_ns[-1] < SILENCE_NS
         ]
@@ -349,7 +335,7 @@ class RunningAttribution:
     def _give_up_pending(self, phase: int) -> None:
         """Time that was open led to no step; what it used belongs to a phase."""
         self.phase_j[:, phase] += self._pending.train_j + self._pending.wait_j
-        self._pending = _Pending(len(self.channels))
+        self._pending = PendingStep(len(self.channels))
 
     def _follow(self, rows: list[MarkRow]) -> None:
         """Remember what is open at the end of the tail."""
@@ -375,19 +361,6 @@ class RunningAttribution:
             del rows[: max(0, settled - CONTEXT)]
             kept_ns = min(kept_ns, rows[0][1]) if rows else kept_ns
         del self._breaks_ns[: bisect.bisect_left(self._breaks_ns, kept_ns)]
-
-
-def _final_ns(one: Series) -> int:
-    """Up to when no later reading changes the course of a channel's energy.
-
-    A counter's course in one interval depends on the intervals around it; an integrated power
-    holds as it was read.
-    """
-    last_ns = int(one.t_ns[-1])
-    if one.channel.quantity != "energy_j":
-        return last_ns
-    final_ns = int(one.t_ns[-1 - AHEAD]) if len(one.t_ns) > AHEAD else int(one.t_ns[0])
-    return max(final_ns, last_ns - AHEAD_NS)
 
 
 def _starts_before_a_step(rows: list[MarkRow]) -> bool:

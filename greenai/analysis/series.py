@@ -123,8 +123,11 @@ def _from_counter(readings: ChannelReadings) -> Series:
             aged_j = reachable_j + channel.refresh_ns / NS_PER_S * limit_w
             state[gap & (added_j > LEAP * aged_j)] = LOST
     else:
-        added_j = np.where(added_j < 0, added_j + channel.wrap_j, added_j)
+        wrapped = added_j < 0
+        added_j = np.where(wrapped, added_j + channel.wrap_j, added_j)
+        aged_j = reachable_j + channel.refresh_ns / NS_PER_S * limit_w
         state[(reachable_j >= channel.wrap_j) | (added_j < 0)] = LOST
+        state[wrapped & (added_j > LEAP * aged_j)] = LOST  # it was reset: no power explains a wrap
     added_j = np.where(state == LOST, 0.0, added_j)
     changes = (kind[1:] == CHANGE) & (state == COVERED)
     spacings = np.diff(t_ns)[changes]
@@ -142,27 +145,33 @@ def _from_counter(readings: ChannelReadings) -> Series:
 
 
 def _from_power(readings: ChannelReadings) -> Series:
-    """Integrate: two knots a row, where its value was not yet seen and where it was."""
-    channel, value = readings.channel, readings.value
+    """Integrate: a row has two knots, where its value begins to hold and where it was seen.
+
+    A sampled value is the mean of the refresh before it appeared, which was somewhere between the
+    read that did not show it yet and the one that did; until that refresh the value before it
+    held. The value of a model is the mean between its two times.
+    """
+    channel, value, kind = readings.channel, readings.value, readings.kind
     count = len(value)
+    begun_ns = readings.t_lo_ns
+    if channel.trust == "measured":
+        middle_ns = (readings.t_lo_ns + readings.t_hi_ns) // 2
+        begun_ns = np.where(kind == CHANGE, middle_ns - _refresh_ns(readings), begun_ns)
+        begun_ns[1:] = np.maximum(begun_ns[1:], middle_ns[:-1])
+    begun_ns = np.maximum.accumulate(begun_ns)
     t_ns = np.empty(2 * count, dtype=np.int64)
-    t_ns[0::2], t_ns[1::2] = readings.t_lo_ns, readings.t_hi_ns
+    t_ns[0::2], t_ns[1::2] = begun_ns, readings.t_hi_ns
+    t_ns[1:-1:2] = np.minimum(t_ns[1:-1:2], begun_ns[1:])
     t_ns = np.maximum.accumulate(t_ns)
     seconds = np.diff(t_ns) / NS_PER_S
-    power_w = np.empty(max(0, 2 * count - 1))
-    power_w[0::2] = value
     state = np.zeros(max(0, 2 * count - 1), dtype=np.uint8)
-    if count > 1:
-        within = (readings.kind[1:] == CHANGE) & (np.diff(t_ns)[1::2] <= channel.refresh_ns)
-        power_w[1::2] = np.where(within, value[1:], value[:-1])
-        gap = (readings.kind[1:] == FIRST) | (np.diff(readings.t_hi_ns) > SILENCE_NS)
-        state[1::2] = np.where(gap, LOST, COVERED)
-    added_j = np.where(state == LOST, 0.0, power_w * seconds)
+    gap = (kind[1:] == FIRST) | (np.diff(readings.t_hi_ns) > SILENCE_NS)
+    state[1::2] = np.where(gap, LOST, COVERED)
+    added_j = np.where(state == LOST, 0.0, np.repeat(value, 2)[: len(seconds)] * seconds)
     unsure_j = np.zeros_like(added_j)
-    if channel.trust == "measured" and count > 1:
-        # A sampled power changed at some moment between two values; a model's is a mean of both.
-        whole_s = seconds[2::2] + np.where(within, seconds[1::2], 0.0)
-        unsure_j[2::2] = np.abs(np.diff(value)) * whole_s
+    if channel.trust == "measured":  # the change came at some moment of all that time
+        changed_w = np.where(gap, 0.0, np.abs(np.diff(value)))
+        unsure_j[2::2] = changed_w * (readings.t_hi_ns - begun_ns)[1:] / NS_PER_S
     unseen = 1.0 - channel.seen_share
     missed_j = np.where(state == LOST, 0.0, channel.power_max_w * seconds - added_j)
     above_j = unseen * np.maximum(0.0, missed_j) if unseen else 0.0
@@ -171,12 +180,20 @@ def _from_power(readings: ChannelReadings) -> Series:
         t_ns=t_ns,
         t_lo_ns=t_ns,
         t_hi_ns=t_ns,
-        energy_j=_cumulative(added_j, 2 * count),
-        slack_low_j=_cumulative(unsure_j + unseen * added_j, 2 * count),
-        slack_high_j=_cumulative(np.nan_to_num(unsure_j + above_j, nan=np.inf), 2 * count),
+        energy_j=_cumulative(added_j, len(t_ns)),
+        slack_low_j=_cumulative(unsure_j + unseen * added_j, len(t_ns)),
+        slack_high_j=_cumulative(np.nan_to_num(unsure_j + above_j, nan=np.inf), len(t_ns)),
         state=state,
         spacing_ns=channel.refresh_ns,
     )
+
+
+def _refresh_ns(readings: ChannelReadings) -> int:
+    """Median time between changes that follow one another; its upper bound where none do."""
+    bound_ns = readings.channel.refresh_ns
+    gaps_ns = np.diff(readings.t_hi_ns)[readings.kind[1:] == CHANGE]
+    close_ns = gaps_ns[gaps_ns <= bound_ns]
+    return int(np.median(close_ns)) if len(close_ns) else bound_ns
 
 
 def _cumulative(added: Floats, count: int) -> Floats:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from greenai.metrics import PHASES
+from greenai.analysis.gpu_time import host_times, step_times
+from greenai.metrics import PHASES, SUB_PHASES
 from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STEP_END, VALUE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from greenai.analysis.gpu_time import StepTimes
     from greenai.record.types import Marks
     from greenai.units import Floats, Ns
 
@@ -29,6 +31,7 @@ _NAME_OF_DROP = FIXED_NAMES.index("marks_dropped")
 _NAME_OF_THREAD = FIXED_NAMES.index("other_thread")
 _NAME_OF_START = FIXED_NAMES.index("train_start")
 _PHASE_OF_NAME = np.array([PHASE_ID.get(name, -1) for name in FIXED_NAMES])
+_SUB_PHASES = [FIXED_NAMES.index(name) for name in SUB_PHASES]
 _UNMARKED = -1
 _CUTTING = (PHASE_BEGIN, PHASE_END, STEP_END)
 _CUTTING_NOTES = (_NAME_OF_DROP, _NAME_OF_START)
@@ -50,6 +53,9 @@ class Steps:
         flops: FLOPs; NaN is unknown.
         loss: Loss; NaN is unknown, or was NaN.
         broken: Marks were dropped in the step, so its bounds are not its own.
+        on_gpu: Whether the end is the GPU's time; else it is the host's.
+        boundary_slack_ns: How far the true end can lie to either side of ``end_ns``; 0 where the
+            run has no time of a GPU, NaN where it has, but not of this step.
     """
 
     index: Ns
@@ -63,6 +69,8 @@ class Steps:
     flops: Floats
     loss: Floats
     broken: Bools
+    on_gpu: Bools
+    boundary_slack_ns: Floats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,6 +105,10 @@ def timeline(
     step, or between that and a later start of training, it is ``other``. Waiting for data
     belongs to the step it leads to; inside another phase it belongs to that phase.
 
+    A step ends when the GPU came to its end, where the marks tell that; phases keep the host's
+    time, so that the tail of a step that the host has left behind lies in what came next. With
+    an open end the host's marks cut alone, because the GPU's times of a tail come after it.
+
     Args:
         marks: Marks of one rank in the order in which they were left.
         end_ns: End of the run: marks later than this end it later.
@@ -107,13 +119,17 @@ def timeline(
         The partition and the steps. Without marks there are no segments.
     """
     t_ns = np.maximum.accumulate(marks.t_ns)
-    cutting = np.isin(marks.kind, _CUTTING)
+    times, problems = host_times(marks) if open_end else step_times(marks)
+    cutting = np.isin(marks.kind, _CUTTING) & ~np.isin(marks.name, _SUB_PHASES)
     cutting |= (marks.kind == NOTE) & np.isin(marks.name, _CUTTING_NOTES)
     if len(t_ns):
         cutting[0] = True
     at = np.flatnonzero(cutting)
+    broken = _broken(marks, at)
+    t_ns[marks.kind == STEP_END] = times.end_ns
+    at = at[np.argsort(t_ns[at], kind="stable")]
     kind, name = marks.kind[at], marks.name[at]
-    phase, counts, problems = _phases(kind, name)
+    phase, counts, unmatched = _phases(kind, name)
     is_end = kind == STEP_END
     is_start = (kind == NOTE) & (name == _NAME_OF_START)
     step, first_event = _steps_of(is_end, is_start, open_end=open_end)
@@ -122,19 +138,30 @@ def timeline(
     begun = trained | (np.cumsum(is_start | is_end) > 0)
     rest = np.where(step >= 0, TRAIN_STEP, np.where(begun, OTHER, SETUP))
     phase = np.where(phase == _UNMARKED, rest, phase)
-    edges_ns = np.append(t_ns[at], max(end_ns, int(t_ns[-1]) if len(t_ns) else end_ns))
-    drops = np.flatnonzero((kind == NOTE) & (name == _NAME_OF_DROP))
-    ends = np.flatnonzero(is_end)
-    broken = np.searchsorted(drops, ends) > np.searchsorted(drops, first_event, side="right")
-    steps = _steps(marks, at[is_end], edges_ns[first_event], np.diff(edges_ns), step, broken)
-    problems += _lost_marks(marks)
-    counts["train_step"] = len(ends)
+    edges_ns = np.append(t_ns[at], max(end_ns, int(t_ns.max()) if len(t_ns) else end_ns))
+    steps = _steps(marks, at[is_end], edges_ns[first_event], np.diff(edges_ns), step, broken, times)
+    problems = (*unmatched, *problems, *_lost_marks(marks))
+    counts["train_step"] = len(steps.index)
     return Timeline(edges_ns[: len(at) + 1], phase, step, steps, counts, problems)
 
 
 def is_cutting(kind: int, name: int) -> bool:
     """Whether a mark begins a new segment; the first mark of a run always does."""
-    return kind in _CUTTING or (kind == NOTE and name in _CUTTING_NOTES)
+    return (kind in _CUTTING and name not in _SUB_PHASES) or (
+        kind == NOTE and name in _CUTTING_NOTES
+    )
+
+
+def _broken(marks: Marks, at: npt.NDArray[np.int64]) -> Bools:
+    """Whether marks were dropped between the events that begin and end each step."""
+    kind, name = marks.kind[at], marks.name[at]
+    is_note = kind == NOTE
+    is_end = kind == STEP_END
+    _, first_event = _steps_of(is_end, is_note & (name == _NAME_OF_START), open_end=False)
+    drops = np.flatnonzero(is_note & (name == _NAME_OF_DROP))
+    ends = np.flatnonzero(is_end)
+    found = np.searchsorted(drops, ends) > np.searchsorted(drops, first_event, side="right")
+    return np.asarray(found)
 
 
 def _lost_marks(marks: Marks) -> tuple[str, ...]:
@@ -225,6 +252,7 @@ def _steps(
     lengths_ns: Ns,
     step: npt.NDArray[np.int64],
     broken: Bools,
+    times: StepTimes,
 ) -> Steps:
     """Table of the steps that ended, with the values that point at them."""
     count = len(ends)
@@ -239,10 +267,12 @@ def _steps(
         index=index,
         epoch=_latest_before(marks, "epoch", ends),
         start_ns=start_ns,
-        end_ns=np.maximum.accumulate(marks.t_ns)[ends] if count else marks.t_ns[ends],
+        end_ns=times.end_ns,
         duration_ns=own_ns.astype(np.int64),  # exact: below 2**53 ns, which is 104 days
         batches=marks.value[ends],
         broken=broken,
+        on_gpu=times.on_gpu,
+        boundary_slack_ns=times.slack_ns,
         **values,
     )
 

@@ -16,6 +16,7 @@ from greenai import sensors
 from greenai.errors import OrderError
 from greenai.live.launch import git_commit
 from greenai.live.sampler import Sampler
+from greenai.record.claim import RESUME_ASKED
 from greenai.sensors.host import host_id
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from greenai.settings import Settings
 
 CONFIG_MAX = 200_000
-DEVICE_SENSORS = ("nvml",)
+DEVICE_SENSORS = ("nvml", "amd", "intel", "habana")
 """Sensors of devices that belong to one rank; the others meter the whole host."""
 THREAD_PERIOD_NS = 100_000_000
 """Where no process may be started the sensors are read in a thread, at most ten times a second."""
@@ -86,12 +87,19 @@ def attempt_facts(
     }
 
 
+def restart_evidence(launch: Launch, settings: Settings, given: str | None) -> str | None:
+    """Why an existing run may be joined; None where there is no reason to."""
+    if launch.restarts > 0:
+        return f"restart {launch.restarts} of the launcher"
+    return given or (RESUME_ASKED if settings.resume else None)
+
+
 def sensor_names(wanted: tuple[str, ...] | None, local_rank: int) -> list[str] | None:
     """Sensors of a rank: local rank 0 meters the host, the others their own GPUs alone.
 
     Example:
         >>> sensor_names(None, 0), sensor_names(None, 3), sensor_names(("rapl",), 3)
-        (None, ['nvml'], [])
+        (None, ['nvml', 'amd', 'intel', 'habana'], [])
     """
     if local_rank == 0:
         return None if wanted is None else list(wanted)
@@ -104,7 +112,7 @@ def sampler_thread(region: Region, error: OSError) -> threading.Thread:
     config["manifest"]["sampler"] = f"thread, because no process may be started: {error}"
     sampler = Sampler(
         region,
-        sensors.openers(config["sensors"], config["devices"]),
+        sensors.openers(config["sensors"], config["devices"], pid=config["parent_pid"]),
         config["manifest"],
         period_min_ns=THREAD_PERIOD_NS,
     )

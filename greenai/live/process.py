@@ -39,6 +39,7 @@ class SamplerProcess:
         self._region = region
         self._log = log
         self._restarted = False
+        self._released = False
         self._process = self._start()
 
     @property
@@ -80,6 +81,7 @@ class SamplerProcess:
 
     def release(self) -> None:
         """Leave the process to end by itself; a thread reaps it, so that no zombie is left."""
+        self._released = True
         if self.has_ended:
             return
         process = self._process
@@ -94,9 +96,11 @@ class SamplerProcess:
 
     def _restart(self) -> None:
         try:
-            self._process = self._start()
+            process = self._process = self._start()
         except OSError:
             return
+        if self._released:  # the training has stopped meanwhile: nobody else will reap it
+            process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -8,14 +8,14 @@ import logging
 import os
 import time
 import uuid
-import weakref
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Self
 
 from greenai.errors import OrderError
+from greenai.live import active
 from greenai.live.handover import (
     attempt_facts,
     plain_config,
+    restart_evidence,
     run_facts,
     sampler_thread,
     sensor_names,
@@ -30,8 +30,8 @@ from greenai.live.shared import (
     Region,
     Totals,
 )
-from greenai.metrics import MARKABLE_PHASES
-from greenai.record.claim import RESUME_ASKED, claim_run
+from greenai.metrics import MARKABLE_PHASES, SUB_PHASES
+from greenai.record.claim import claim_run
 from greenai.record.manifest import write_run_manifest
 from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
 from greenai.settings import PORT_MAX
@@ -39,10 +39,11 @@ from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
+    from greenai.live.hook import StepHook
     from greenai.settings import Settings
 
 __all__ = ["Totals", "Tracker"]
@@ -54,9 +55,8 @@ FINISH_WAIT_S = 60.0
 LOOK_NS = NS_PER_S
 
 _NAME_IDS = {name: position for position, name in enumerate(FIXED_NAMES)}
+_PHASES = MARKABLE_PHASES + SUB_PHASES
 _EPOCH, _FLOPS, _TRAIN_START = (_NAME_IDS[name] for name in ("epoch", "flops", "train_start"))
-_TRACKERS: weakref.WeakSet[Tracker] = weakref.WeakSet()
-"""Trackers of this process, so that a forked child can disarm its copies."""
 
 _DEAD = (
     "The sampler process has ended before the training: what it had written is kept, what came "
@@ -82,6 +82,8 @@ class Tracker:
         resume_run_id: Identity of the run that goes on.
         evidence: Why an existing run may be joined, besides a launcher's restart; None takes a
             restored checkpoint where ``resume_run_id`` is given.
+        find_hook: Gives what knows the GPU; None as long as there is none. Asked when training
+            starts, at the first step, and once a second until there is one.
 
     Example:
         >>> import tempfile, greenai
@@ -103,6 +105,7 @@ class Tracker:
         local_rank: int | None = None,
         resume_run_id: str | None = None,
         evidence: str | None = None,
+        find_hook: Callable[[], StepHook | None] | None = None,
     ) -> None:
         self.settings = settings
         self.launch = launch(rank=rank, local_rank=local_rank, world_size=world_size)
@@ -117,6 +120,8 @@ class Tracker:
         self._thread: threading.Thread | None = None
         self._started = False
         self._totals = Totals()
+        self._find_hook = find_hook
+        self._hook: StepHook | None = None
         self._epoch: float | None = None
         self._look_ns = 0
         self._in_setup = False
@@ -146,9 +151,8 @@ class Tracker:
                 "This tracker was started before.", hint="make a new one for another run"
             )
         self._started = True
-        claim = claim_run(
-            self.run_folder, self.run_id, self.launch, evidence=self._restart_evidence()
-        )
+        evidence = restart_evidence(self.launch, self.settings, self._evidence)
+        claim = claim_run(self.run_folder, self.run_id, self.launch, evidence=evidence)
         self.run_folder, self.run_id = claim.folder.absolute(), claim.run_id
         if claim.notice:
             self._say(claim.notice)
@@ -170,10 +174,9 @@ class Tracker:
         )
         self._launch_sampler(self._region, claim.attempt_folder)
         self._writer = MarkWriter(self._region)
-        self._look_ns = monotonic_ns() + LOOK_NS
         self.begin("setup")
         self._in_setup = True
-        _TRACKERS.add(self)
+        active.enter(self)
         atexit.register(self.stop)
         return self
 
@@ -182,6 +185,8 @@ class Tracker:
         if self._in_setup:
             self._in_setup = False
             self.end("setup")
+        if self._hook is None and self._find_hook is not None:
+            self._hook = self._find_hook()
         if self._writer is not None:
             self._writer.mark(NOTE, _TRAIN_START, 0, 0.0)
 
@@ -218,7 +223,10 @@ class Tracker:
             if epoch is not None and epoch != self._epoch:
                 self._epoch = epoch
                 writer.mark(VALUE, _EPOCH, writer.next_index, epoch)
-            writer.step(batches, tokens, samples, loss)
+            if self._hook is None:
+                writer.step(batches, tokens, samples, loss)
+            else:
+                self._hook.step(writer, batches, tokens, samples, loss)
             if writer.last_ns > self._look_ns:
                 self._look(writer)
         except Exception as error:  # noqa: BLE001 - whatever a user's object raises ends here
@@ -231,17 +239,15 @@ class Tracker:
 
     def begin(self, phase: str) -> None:
         """Mark that a phase begins; phases nest and the innermost wins."""
-        if self._writer is not None and self._known(phase):
-            self._writer.mark(PHASE_BEGIN, _NAME_IDS[phase], 0, 0.0)
+        self._mark_phase(PHASE_BEGIN, phase)
 
     def end(self, phase: str) -> None:
         """Mark that a phase ends."""
-        if self._writer is not None and self._known(phase):
-            self._writer.mark(PHASE_END, _NAME_IDS[phase], 0, 0.0)
+        self._mark_phase(PHASE_END, phase)
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Mark a phase around a block: validation, checkpoint, data_wait, test, predict, other."""
+        """Mark a phase around a block; see ``greenai.phase`` for the names."""
         self.begin(name)
         try:
             yield
@@ -267,6 +273,8 @@ class Tracker:
             return self._totals
         self._writer = None
         wait = os.getpid() == 1 if wait is None else wait
+        if self._hook is not None:
+            self._hook.finish(writer)
         writer.leave_notes()
         writer.mark(STOP, 0, 0, 0.0)
         writer.disarm()
@@ -298,12 +306,6 @@ class Tracker:
         """Stop, however the block ended."""
         self.stop()
 
-    def _restart_evidence(self) -> str | None:
-        """Why an existing run may be joined; None where there is no reason to."""
-        if self.launch.restarts > 0:
-            return f"restart {self.launch.restarts} of the launcher"
-        return self._evidence or (RESUME_ASKED if self.settings.resume else None)
-
     def _launch_sampler(self, region: Region, attempt_folder: Path) -> None:
         """Start the companion process; where none may be started, a thread that reads seldom."""
         try:
@@ -322,6 +324,11 @@ class Tracker:
         self._say_troubles()
         if self._process is not None and not self._process.look():
             self._say(_DEAD)
+        if self._hook is None and self._find_hook is not None:
+            self._hook = self._find_hook()
+        for uuid_ in self._hook.look() if self._hook is not None else ():
+            if (name := self._name_id(f"device:{uuid_}")) != _NAME_IDS["other"]:
+                writer.mark(NOTE, name, 0, 0.0)
 
     def _served_port(self) -> int:
         port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
@@ -356,7 +363,7 @@ class Tracker:
         if region is not None:
             region.close()
 
-    def _disarm(self) -> None:
+    def disarm(self) -> None:
         """In a forked child: this copy marks nothing, stops nothing and waits for nothing."""
         if self._writer is not None:
             self._writer.disarm()
@@ -378,23 +385,14 @@ class Tracker:
                 self._say(error.what)
         return self._own_names.get(name, _NAME_IDS["other"])
 
-    def _known(self, phase: str) -> bool:
-        if phase in MARKABLE_PHASES:
-            return True
-        self._say(f"Unknown phase {phase!r}: its time stays where it is. Known: {MARKABLE_PHASES}.")
-        return False
+    def _mark_phase(self, kind: int, phase: str) -> None:
+        if phase not in _PHASES:
+            self._say(f"Unknown phase {phase!r}: its time stays where it is. Known: {_PHASES}.")
+        elif self._writer is not None:
+            self._writer.mark(kind, _NAME_IDS[phase], 0, 0.0)
 
     def _say(self, text: str) -> None:
         """Log a sentence once; nothing of ours raises or repeats itself in a training."""
         if text not in self._said:
             self._said.add(text)
             _log.warning(text)
-
-
-def _disarm_all() -> None:
-    for tracker in list(_TRACKERS):
-        tracker._disarm()  # noqa: SLF001 - the same module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disarm_all)

@@ -35,7 +35,8 @@ VALUE = 4
 GPU_TIME = 5
 """Mark kind: the mark at position ``index`` happened at GPU time ``value``."""
 NOTE = 6
-"""Mark kind: ``name`` says what; ``index`` how often (``marks_dropped``, ``other_thread``)."""
+"""Mark kind: ``name`` says what; ``index`` how often (``marks_dropped``, ``other_thread``).
+``device:<UUID>`` says that the training uses that GPU."""
 STOP = 7
 """Mark kind: the training called stop."""
 
@@ -56,6 +57,10 @@ FIXED_NAMES = (
     "marks_dropped",
     "other_thread",
     "train_start",
+    "gpu_probe",
+    "forward",
+    "backward",
+    "optimizer",
 )
 """Names that every table of names begins with; the position is the name id."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 from greenai.errors import SensorError
 from greenai.sensors.base import Channel, Opener, Reading, Refusal, Sensor
+from greenai.sensors.interfaces import ASSUMED, openers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +26,28 @@ __all__ = [
     "openers",
 ]
 
-NAMES = ("nvml", "rapl", "codecarbon")
+NAMES = (
+    "nvml",
+    "amd",
+    "intel",
+    "habana",
+    "apple",
+    "jetson",
+    "rapl",
+    "acpi",
+    "codecarbon",
+    "unmetered",
+)
 """Interfaces that are tried where none are named."""
+SHARE = "share"
+"""The job's share of the host's CPU time: comes with what meters CPUs, where the job is known."""
+ON_REQUEST = ("ipmi", "slurm")
+"""Interfaces that start a command now and then: used where they are named alone."""
 REPLAY = "replay:"
 """Prefix of a recorded run that is played again; the rest is the run folder."""
+PDU = "pdu:"
+"""Prefix of a file of a power distribution unit's readings; the rest is its path."""
+WITH_ARGUMENT = (REPLAY, ASSUMED, PDU)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,27 +72,35 @@ def check_names(names: Sequence[str]) -> None:
     """Check names of sensors at the desk, before anything is started.
 
     Raises:
-        SensorError: A name is unknown.
+        SensorError: A name is unknown, or states no power where it should.
 
     Example:
-        >>> check_names(["nvml", "replay:runs/dense"])
+        >>> check_names(["nvml", "replay:runs/dense", "assumed:tpu=200", "pdu:rack7.csv"])
     """
     for name in names:
-        if name in NAMES or (name.startswith(REPLAY) and name != REPLAY):
+        with_argument = any(name.startswith(one) and name != one for one in WITH_ARGUMENT)
+        if name in (*NAMES, *ON_REQUEST, SHARE) or with_argument:
             continue
         raise SensorError(
             f"Unknown sensor {name!r}.",
             "What it should measure would be missing from the run.",
-            f"use {', '.join(NAMES)} or {REPLAY}RUN_FOLDER",
+            f"use {', '.join(NAMES + ON_REQUEST)}, {REPLAY}RUN_FOLDER, {PDU}FILE.csv or "
+            f"{ASSUMED}LABEL=WATTS",
         )
+    if statements := [name for name in names if name.startswith(ASSUMED)]:
+        from greenai.sensors import assumed  # noqa: PLC0415 - only what is wanted is loaded
+
+        assumed.stated(statements)
 
 
 def openers(
     wanted: Sequence[str] | None = None,
     devices: Sequence[str] | None = None,
     *,
+    pid: int | None = None,
     proc: str = "/proc",
     sys_root: str = "/sys",
+    dev: str = "/dev",
 ) -> dict[str, Opener]:
     """One opener for each interface, none of them called yet.
 
@@ -81,8 +109,10 @@ def openers(
     Args:
         wanted: Names of sensors; None tries all that measure. An empty list wants none.
         devices: UUIDs of the GPUs to meter; None takes the visible ones.
+        pid: The training process, whose share of the CPUs is then recorded too.
         proc: Root of the proc file system.
         sys_root: Root of the sys file system.
+        dev: Root of the device files.
 
     Returns:
         Openers by interface; a second replay is ``replay-2``.
@@ -96,28 +126,18 @@ def openers(
     """
     names = list(dict.fromkeys(NAMES if wanted is None else wanted))
     check_names(names)
-    powercap = f"{sys_root}/class/powercap"
-
-    def open_nvml() -> tuple[list[Sensor], list[Refusal]]:
-        from greenai.sensors import nvml  # noqa: PLC0415 - only what is wanted is loaded
-
-        return nvml.open_nvml(devices)
-
-    def open_rapl() -> tuple[list[Sensor], list[Refusal]]:
-        from greenai.sensors import rapl  # noqa: PLC0415 - only what is wanted is loaded
-
-        return rapl.open_rapl(powercap, proc)
-
-    def open_codecarbon() -> tuple[list[Sensor], list[Refusal]]:
-        from greenai.sensors import codecarbon  # noqa: PLC0415 - only what is wanted is loaded
-
-        return codecarbon.open_codecarbon(powercap, proc, counters_wanted="rapl" in names)
-
-    known = {"nvml": open_nvml, "rapl": open_rapl, "codecarbon": open_codecarbon}
+    if pid is not None and SHARE not in names and {"rapl", "codecarbon"} & set(names):
+        names.append(SHARE)
+    known = openers_of(names, devices, os.getpid() if pid is None else pid, proc, sys_root, dev)
     chosen: dict[str, Opener] = {name: known[name] for name in names if name in known}
-    replays = [name.removeprefix(REPLAY) for name in names if name.startswith(REPLAY)]
-    for number, folder in enumerate(replays, start=1):
-        chosen["replay" if number == 1 else f"replay-{number}"] = _opener_of_replay(folder)
+    if any(name.startswith(ASSUMED) for name in names):
+        chosen["assumed"] = known["assumed"]
+    for prefix, opener_of in ((REPLAY, _opener_of_replay), (PDU, _opener_of_pdu)):
+        interface = prefix.removesuffix(":")
+        arguments = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        for number, argument in enumerate(arguments, start=1):
+            place = interface if number == 1 else f"{interface}-{number}"
+            chosen[place] = opener_of(argument, proc, number)
     return chosen
 
 
@@ -127,6 +147,7 @@ def discover(
     *,
     proc: str = "/proc",
     sys_root: str = "/sys",
+    dev: str = "/dev",
 ) -> Discovery:
     """Open all sensors of this machine, one after the other; may take seconds.
 
@@ -135,6 +156,7 @@ def discover(
         devices: UUIDs of the GPUs to meter; None takes the visible ones.
         proc: Root of the proc file system.
         sys_root: Root of the sys file system.
+        dev: Root of the device files.
 
     Returns:
         What is open, and what is refused with its reason.
@@ -148,17 +170,26 @@ def discover(
         ([], 'rapl')
     """
     found = Discovery([], [])
-    for opener in openers(wanted, devices, proc=proc, sys_root=sys_root).values():
+    for opener in openers(wanted, devices, proc=proc, sys_root=sys_root, dev=dev).values():
         sensors, refusals = opener()
         found.sensors.extend(sensors)
         found.refusals.extend(refusals)
     return found
 
 
-def _opener_of_replay(folder: str) -> Opener:
+def _opener_of_replay(folder: str, _proc: str, _number: int) -> Opener:
     def open_replay() -> tuple[list[Sensor], list[Refusal]]:
         from greenai.sensors import replay  # noqa: PLC0415 - loads numpy and pyarrow
 
         return replay.open_replay(folder)
 
     return open_replay
+
+
+def _opener_of_pdu(path: str, proc: str, number: int) -> Opener:
+    def open_pdu() -> tuple[list[Sensor], list[Refusal]]:
+        from greenai.sensors import pdu  # noqa: PLC0415 - only what is wanted is loaded
+
+        return pdu.open_pdu(path, proc, number)
+
+    return open_pdu

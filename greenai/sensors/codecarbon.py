@@ -26,12 +26,14 @@ from greenai.sensors import models
 from greenai.sensors.base import Channel, Reading, Refusal, Sensor
 from greenai.sensors.host import host_id
 from greenai.sensors.load import Load, LoadMeter
-from greenai.sensors.rapl import ROOT, readable_kinds
+from greenai.sensors.perf_events import perf_event_open
+from greenai.sensors.rapl import readable_kinds
 from greenai.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.sensors.base import Kind
     from greenai.sensors.models import Machine, PowerModels
+    from greenai.sensors.perf_events import Syscall
 
 PERIOD_NS = 100 * NS_PER_MS
 CHILD_S = 20.0
@@ -107,20 +109,29 @@ class CodeCarbonSensor:
 
 
 def open_codecarbon(
-    root: str = ROOT, proc: str = "/proc", *, counters_wanted: bool = True
+    sys_root: str = "/sys",
+    proc: str = "/proc",
+    *,
+    counters_wanted: bool = True,
+    syscall: Syscall = perf_event_open,
+    covered: frozenset[Kind] = frozenset(),
 ) -> tuple[list[Sensor], list[Refusal]]:
     """Open models for CPU and RAM where no counter is readable; never a model beside a counter.
 
     Args:
-        root: Folder of the powercap zones, to see what has a counter.
+        sys_root: Root of the sys file system, to see what has a counter.
         proc: Root of the proc file system.
         counters_wanted: Whether the counters are used too; if not, leaving them to no one is said.
+        covered: Kinds that another sensor of this machine contains.
+        syscall: Opens a perf event, for counters whose files are closed.
 
     Returns:
         One sensor, or none; and what is refused.
     """
-    counted = readable_kinds(root)
-    kinds: list[Kind] = [kind for kind in ("cpu", "dram") if kind not in counted]
+    counted = readable_kinds(sys_root, proc, syscall)
+    kinds: list[Kind] = [kind for kind in ("cpu", "dram") if kind not in counted | covered]
+    if not kinds and covered:
+        return [], []
     if not kinds:
         reason = "RAPL counters are readable here: a model is not used in their place."
         refusals = [Refusal("codecarbon", reason, 'add "rapl" to the sensors')]

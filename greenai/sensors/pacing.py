@@ -30,7 +30,9 @@ DITHER = 0.1
 FINE_NS = 2 * NS_PER_MS
 """Between two reads where a change is expected."""
 LEAD_NS = 3 * NS_PER_MS
-"""Reading begins this long before the expected change; earlier after a change that was missed."""
+"""Reading begins this long before the expected change; earlier after a change that was missed …"""
+LEAD_MAX_NS = 12 * NS_PER_MS
+"""… but not earlier than this: a driver that is slow to answer is not asked all the time."""
 OVERDUE_NS = 12 * NS_PER_MS
 """A change later than this is no longer awaited at the fine pace."""
 WORTH_NS = 50 * NS_PER_MS
@@ -88,6 +90,7 @@ class Pacing:
         """Time between two changes; 0 while it is not known."""
         self.pace: Pace = "searching"
         self._rest_ns = REST_NS
+        self._read_ns = 0  # start of the latest read
         self._search(0)
 
     def forget(self) -> None:
@@ -113,7 +116,7 @@ class Pacing:
         self._until_ns = now_ns + SEARCH_MAX_NS if now_ns else 0
         self._gaps: list[int] = []
         self._last_ns = 0  # middle of the bracket of the latest change
-        self._read_ns = 0  # start of the latest read
+        self._read_ns = 0
         self._expected_ns = 0
         self._period_ns = 0.0
         self._lead_ns = LEAD_NS
@@ -171,7 +174,7 @@ class Pacing:
         """Move phase and period to where the change was; give up what does not hold."""
         if missed:  # a wide bracket tells neither phase nor period, only that it came too early
             self._misses += 1
-            self._lead_ns = min(2 * self._lead_ns, int(self._period_ns) // SHARE)
+            self._lead_ns = min(2 * self._lead_ns, LEAD_MAX_NS)
             if self._misses > MISSES_MAX:
                 self._rest(middle_ns)
         else:

@@ -1,195 +1,288 @@
-"""Package and DRAM energy of CPUs from the kernel's powercap files (Intel and AMD RAPL).
+"""Package and DRAM energy of CPUs (Intel and AMD RAPL), from powercap files or perf events.
 
-A package's counter contains its cores and its uncore part; DRAM stands beside it; ``psys`` is the
-whole platform and contains both, so it is recorded and not summed. The registers are refreshed
-about every millisecond (kernel: hwmon/amd_energy) and wrap every 1 to 10 minutes under load.
-``energy_uj`` is readable by root alone since kernel 5.10 (CVE-2020-8694).
+Packages and DRAM are summed; cores, uncore and ``psys``, which are parts of them or contain them,
+are recorded once a second for information. The registers are refreshed about every millisecond
+(kernel: hwmon/amd_energy) and wrap every 1 to 10 minutes under load. ``energy_uj`` is readable by
+root alone since kernel 5.10 (CVE-2020-8694): what is closed there is opened as a perf event.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
-import re
-from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from greenai.sensors.base import Channel, Reading, Refusal, Sensor
 from greenai.sensors.host import host_id
-from greenai.units import NS_PER_MS, UJ_PER_J
+from greenai.sensors.perf_events import (
+    PerfEvent,
+    Syscall,
+    count_of,
+    perf_event_open,
+    perf_events,
+    rights,
+)
+from greenai.sensors.rapl_zones import Domain, Zone, hidden, vendor_of, zones
+from greenai.units import NS_PER_MS, NS_PER_S, UJ_PER_J
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from greenai.sensors.base import Kind
 
-ROOT = "/sys/class/powercap"
 REFRESH_NS = NS_PER_MS
 PERIOD_NS = 100 * NS_PER_MS
+INFORM_NS = NS_PER_S
+"""Counters that are not summed are read this often."""
 REMEDY = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+REMEDY_OF_EVENTS = "sudo sysctl kernel.perf_event_paranoid=0"
+REMEDY_IN_CONTAINER = "start the container with --cap-add PERFMON"
 NUMBER_BYTES = 32
+SUMMED = {"package", "dram"}
+KINDS: dict[str, Kind] = {
+    "package": "cpu",
+    "dram": "dram",
+    "core": "cpu",
+    "uncore": "cpu",
+    "psys": "other",
+}
+HIGHEST_J = 8e9
+"""Perf counters begin below this, the later the lower; all stays exact in microjoules (2**53)."""
+LOWER_J_PER_S = 100.0
 
-ZONE = re.compile(r"(intel-rapl(?:-mmio)?):(\d+)(?::(\d+))?")
-PACKAGE = re.compile(r"package-\d+(?:-die-\d+)?")
 
-
-class Zone(NamedTuple):
-    """One counter of the powercap tree that we may use.
+class OpenCounter(NamedTuple):
+    """A counter that we hold.
 
     Attributes:
-        folder: Where its files are.
-        kind: ``cpu`` for a package, ``dram``, ``other`` for psys.
-        package: Name of the package it belongs to; ``psys`` for the platform.
+        domain: What it counts.
+        descriptor: Of its file or of its perf event.
+        zone: Its folder in the powercap tree, for its limits; None where it has none.
+        event: The perf event; None for a file.
+        base_j: What a perf counter's zero is read as.
     """
 
-    folder: Path
-    kind: Kind
-    package: str
+    domain: Domain
+    descriptor: int
+    zone: Zone | None
+    event: PerfEvent | None = None
+    base_j: float = 0.0
+
+    def read_j(self) -> tuple[float, str]:
+        """Joules; (NaN, reason) where the read fails: neither a zero nor a wrap."""
+        if self.event is None:
+            return _energy_j(self.descriptor)
+        count, reason = count_of(self.descriptor)
+        if reason:
+            return math.nan, reason
+        return round(self.base_j + count * self.event.unit_j, 6), ""
+
+
+class _Failure(NamedTuple):
+    """Why one way to a counter is closed."""
+
+    where: str
+    why: str
+    denied: bool
+    by_event: bool
 
 
 class RaplSensor:
     """Open RAPL counters.
 
     Args:
-        zones: Zones with a descriptor of their ``energy_uj`` each.
+        counters: Each domain once.
         host: Identity of the host.
     """
 
     name = "rapl"
     period_ns = PERIOD_NS
 
-    def __init__(self, zones: list[tuple[Zone, int]], host: str) -> None:
-        self.channels = tuple(_channel(zone, host) for zone, _ in zones)
-        self._descriptors = [descriptor for _, descriptor in zones]
+    def __init__(self, counters: list[OpenCounter], host: str) -> None:
+        self.channels = tuple(_channel(counter, host) for counter in counters)
+        self._counters = list(counters)
+        self._inform_ns = 0
 
     def read(self) -> list[Reading]:
-        """Read every counter; NaN with a reason where one cannot be read."""
+        """Read every counter that is due; NaN with a reason where one cannot be read."""
         readings = []
-        for position, descriptor in enumerate(self._descriptors):
-            t0_ns = monotonic_ns()
-            value, reason = _energy_j(descriptor)
-            readings.append(Reading(position, t0_ns, monotonic_ns(), value, reason))
+        now_ns = monotonic_ns()
+        inform = now_ns >= self._inform_ns
+        if inform:
+            self._inform_ns = now_ns + INFORM_NS
+        for position, counter in enumerate(self._counters):
+            if inform or self.channels[position].primary:
+                t0_ns = monotonic_ns()
+                value, reason = counter.read_j()
+                readings.append(Reading(position, t0_ns, monotonic_ns(), value, reason))
         return readings
 
     def close(self) -> None:
         """Close the counters; a second call does nothing."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        while self._counters:
+            with contextlib.suppress(OSError):
+                os.close(self._counters.pop().descriptor)
 
 
-def open_rapl(root: str = ROOT, proc: str = "/proc") -> tuple[list[Sensor], list[Refusal]]:
-    """Open every package, DRAM and platform counter that may be read.
+def open_rapl(
+    sys_root: str = "/sys", proc: str = "/proc", syscall: Syscall = perf_event_open
+) -> tuple[list[Sensor], list[Refusal]]:
+    """Open every counter that may be read, as a file or else as a perf event.
 
     Args:
-        root: Folder of the powercap zones.
-        proc: Root of the proc file system, for the host's identity.
+        sys_root: Root of the sys file system.
+        proc: Root of the proc file system.
+        syscall: Opens a perf event.
 
     Returns:
         One sensor with all counters, or none; and what is refused, in one sentence.
     """
-    opened, failures = _open_all(root)
-    refusals = [_refused(failures)] if failures else []
-    if not opened and not failures:
-        refusals = [Refusal("rapl", f"This machine has no RAPL counter: no package in {root}.")]
+    opened, failures = _open_all(sys_root, proc, syscall)
     sensors: list[Sensor] = [RaplSensor(opened, host_id(proc))] if opened else []
-    return sensors, refusals
+    if failures:
+        return sensors, [_refused(failures, sys_root, proc)]
+    if any(counter.domain.part in SUMMED for counter in opened):
+        return sensors, []
+    root = _root(sys_root)
+    if hidden(root):
+        reason = f"RAPL counters are hidden here: {root} lists zones that cannot be read."
+        return sensors, [Refusal("rapl", reason, REMEDY_IN_CONTAINER)]
+    reason = f"This machine has no RAPL counter: no package in {root}, no PMU named power."
+    return sensors, [Refusal("rapl", reason)]
 
 
-def readable_kinds(root: str = ROOT) -> set[Kind]:
-    """Kinds of energy for which at least one counter can be read right now.
+def readable_kinds(
+    sys_root: str = "/sys", proc: str = "/proc", syscall: Syscall = perf_event_open
+) -> set[Kind]:
+    """Kinds of energy for which at least one summed counter can be read right now.
 
     Example:
         >>> readable_kinds("/nonexistent")
         set()
     """
-    opened, _ = _open_all(root)
-    kinds = {zone.kind for zone, descriptor in opened if not _energy_j(descriptor)[1]}
-    for _, descriptor in opened:
-        os.close(descriptor)
+    opened, _ = _open_all(sys_root, proc, syscall)
+    kinds = {
+        KINDS[counter.domain.part]
+        for counter in opened
+        if counter.domain.part in SUMMED and not counter.read_j()[1]
+    }
+    for counter in opened:
+        os.close(counter.descriptor)
     return kinds
 
 
-def _open_all(root: str) -> tuple[list[tuple[Zone, int]], list[tuple[Path, str]]]:
-    """Open one zone of each package and kind; say which ones cannot be opened, and why.
+def _root(sys_root: str) -> str:
+    return f"{sys_root}/class/powercap"
 
-    Newer kernels show a package a second time through its MMIO registers; the zones are the
-    same counter, so the first that opens is taken.
+
+def _open_all(
+    sys_root: str, proc: str, syscall: Syscall
+) -> tuple[list[OpenCounter], dict[Domain, list[_Failure]]]:
+    """Open each domain once; say of those that are summed which cannot be opened, and why.
+
+    A domain's zones are mirrors of one counter, so the first that opens is taken; where none
+    does, its perf event is.
     """
-    opened: dict[tuple[Kind, str], tuple[Zone, int]] = {}
-    failures: dict[tuple[Kind, str], tuple[Path, str]] = {}
-    for zone in _zones(root):
-        identity = (zone.kind, zone.package)
-        if identity in opened:
+    vendor = vendor_of(proc)
+    opened: dict[Domain, OpenCounter] = {}
+    failures: dict[Domain, list[_Failure]] = {}
+    limits: dict[Domain, Zone] = {}
+    for zone in zones(_root(sys_root), vendor):
+        limits.setdefault(zone.domain, zone)
+        if zone.domain in opened:
             continue
-        path = zone.folder / "energy_uj"
         try:
-            opened[identity] = (zone, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            failures.pop(identity, None)
+            descriptor = os.open(zone.counter, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            failures.setdefault(identity, (path, error.strerror or str(error)))
-    return list(opened.values()), list(failures.values())
+            failures.setdefault(zone.domain, []).append(_failure(str(zone.counter), error))
+        else:
+            opened[zone.domain] = OpenCounter(zone.domain, descriptor, zone)
+    in_tree = list(opened)
+    for event in perf_events(sys_root, vendor):
+        if event.domain in opened or _is_counted(event.domain, in_tree):
+            continue
+        try:
+            descriptor = syscall(event.pmu_type, event.config, event.cpu)
+        except OSError as error:
+            where = f"perf event of CPU {event.cpu}"
+            failures.setdefault(event.domain, []).append(_failure(where, error, by_event=True))
+        else:
+            zone_of_limits = limits.get(event.domain)
+            opened[event.domain] = OpenCounter(
+                event.domain, descriptor, zone_of_limits, event, _base_j()
+            )
+    missing = {
+        domain: why
+        for domain, why in failures.items()
+        if domain.part in SUMMED and not _is_counted(domain, opened)
+    }
+    return sorted(opened.values(), key=_order), missing
 
 
-def _zones(root: str) -> Iterator[Zone]:
-    """Zones that are summed or recorded, MSR before MMIO; cores and uncore are left out."""
-    found = []
-    with contextlib.suppress(OSError):
-        for folder in Path(root).iterdir():
-            parts = ZONE.fullmatch(folder.name)
-            if parts:
-                control, top, below = parts.groups()
-                found.append((control, int(top), -1 if below is None else int(below), folder))
-    for control, top, below, folder in sorted(found):
-        name = _text(folder / "name")
-        if below < 0 and PACKAGE.fullmatch(name):
-            yield Zone(folder, "cpu", name)
-        elif below < 0 and name == "psys":
-            yield Zone(folder, "other", name)
-        elif below >= 0 and name == "dram":
-            package = _text(folder.parent / f"{control}:{top}" / "name")
-            if PACKAGE.fullmatch(package):
-                yield Zone(folder, "dram", package)
+def _failure(where: str, error: OSError, *, by_event: bool = False) -> _Failure:
+    denied = error.errno in {errno.EACCES, errno.EPERM}
+    return _Failure(where, error.strerror or str(error), denied, by_event)
 
 
-def _channel(zone: Zone, host: str) -> Channel:
-    package = zone.package
-    device = {
-        "cpu": f"cpu-{package}",
-        "dram": package.replace("package", "dram", 1),
-        "other": package,
-    }[zone.kind]
-    range_uj = _number(zone.folder / "max_energy_range_uj")
-    known = math.isfinite(range_uj) and range_uj > 0
-    return Channel(
-        quantity="energy_j",
-        kind=zone.kind,
-        device=device,
-        device_key=f"{host}/{package}",
-        method="rapl",
-        trust="measured",
-        primary=zone.kind != "other",
-        refresh_ns=REFRESH_NS,
-        wrap_j=range_uj / UJ_PER_J if known else None,
-        power_max_w=_power_max_w(zone.folder),
-        scope="" if known else "range unknown: a drop is a reset",
+def _is_counted(domain: Domain, counted: Iterable[Domain]) -> bool:
+    """Whether a domain, its package as a whole or a die of it is among these."""
+    return any(
+        other.part == domain.part
+        and (
+            other.package == domain.package
+            or other.package.startswith(f"{domain.package}-die-")
+            or domain.package.startswith(f"{other.package}-die-")
+        )
+        for other in counted
     )
 
 
-def _power_max_w(folder: Path) -> float:
-    """Highest of the limits that the zone names, its short-term ones too; NaN where it has none."""
-    limits_uw = [
-        _number(path)
-        for name in ("max_power", "power_limit")
-        for path in folder.glob(f"constraint_*_{name}_uw")
-    ]
-    known = [limit for limit in limits_uw if math.isfinite(limit) and limit > 0]
-    return max(known) / UJ_PER_J if known else math.nan
+def _base_j() -> float:
+    """What zero is read as: less at each opening, so that a fresh counter shows as a reset.
+
+    A perf counter that is opened again (by a sampler that took over) begins at zero; had it not
+    dropped, it could pass for the earlier one and the difference for energy.
+    """
+    return HIGHEST_J - LOWER_J_PER_S * (monotonic_ns() / NS_PER_S)
+
+
+def _order(counter: OpenCounter) -> tuple[list[float], int]:
+    """Packages by number with what stands beside or in them; the platform last."""
+    numbers = [float(word) for word in counter.domain.package.split("-") if word.isdigit()]
+    return numbers or [math.inf], list(KINDS).index(counter.domain.part)
+
+
+INSIDE = ("core", "uncore")
+"""Parts of a package that are things of their own: a key of the package alone is the whole."""
+
+
+def _channel(counter: OpenCounter, host: str) -> Channel:
+    part, package = counter.domain
+    device = {"package": f"cpu-{package}", "psys": package}.get(
+        part, package.replace("package", part, 1)
+    )
+    of_file = counter.event is None and counter.zone is not None
+    wrap_j = counter.zone.range_j() if of_file and counter.zone else None
+    return Channel(
+        quantity="energy_j",
+        kind=KINDS[part],
+        device=device,
+        device_key=f"{host}/{package}" + (f"/{part}" if part in INSIDE else ""),
+        method="rapl" if of_file else "rapl_perf",
+        trust="measured",
+        primary=part in SUMMED,
+        refresh_ns=REFRESH_NS,
+        wrap_j=wrap_j,
+        power_max_w=counter.zone.power_max_w() if counter.zone else math.nan,
+        scope="range unknown: a drop is a reset" if of_file and wrap_j is None else "",
+    )
 
 
 def _energy_j(descriptor: int) -> tuple[float, str]:
-    """Read a counter from its start; (NaN, reason) where that fails."""
+    """Read a counter's file from its start; (NaN, reason) where that fails."""
     try:
         raw = os.pread(descriptor, NUMBER_BYTES, 0)
     except OSError as error:
@@ -200,19 +293,15 @@ def _energy_j(descriptor: int) -> tuple[float, str]:
     return int(text) / UJ_PER_J, ""
 
 
-def _refused(failures: list[tuple[Path, str]]) -> Refusal:
-    path, why = failures[0]
+def _refused(failures: dict[Domain, list[_Failure]], sys_root: str, proc: str) -> Refusal:
+    """One sentence on the first counter that is closed, and the one command that opens all."""
+    first = ", ".join(f"{one.where} ({one.why})" for one in next(iter(failures.values())))
     others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-    return Refusal("rapl", f"RAPL counter is not readable: {path} ({why}){others}.", REMEDY)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _number(path: Path) -> float:
-    text = _text(path)
-    return float(text) if text.isdigit() else math.nan
+    denied = {one.by_event for all_of in failures.values() for one in all_of if one.denied}
+    asked = f"; {rights(proc)}" if True in denied else ""
+    hint = ""
+    if False in denied:
+        hint = REMEDY
+    elif True in denied:
+        hint = REMEDY_IN_CONTAINER if hidden(_root(sys_root)) else REMEDY_OF_EVENTS
+    return Refusal("rapl", f"RAPL counter is not readable: {first}{others}{asked}.", hint)

@@ -174,6 +174,7 @@ def wave(levels_w: list[float], period_s: float) -> tuple:
     phase=st.floats(0, 0.99),
     step_s=st.sampled_from([0.005, 0.05, 0.33, 1.1]),
     seed=st.integers(0, 1000),
+    paced=st.booleans(),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_truth_lies_within_the_bounds(
@@ -183,9 +184,10 @@ def test_the_truth_lies_within_the_bounds(
     phase: float,
     step_s: float,
     seed: int,
+    paced: bool,
 ) -> None:
     energy_j, _ = wave(levels_w, period_s)
-    counter = SimulatedCounter(energy_j, refresh_ms=refresh_ms, phase=phase, seed=seed)
+    counter = SimulatedCounter(energy_j, refresh_ms, phase, seed=seed, paced=paced)
     marks = stepping(6, step_s)
     done = attribute(attempt_of([counter.readings(6)], marks_of(marks)))
     ends = [row[0] for row in marks if row[1] == STEP_END]
@@ -199,6 +201,18 @@ def test_the_truth_lies_within_the_bounds(
     assert (low <= done.step_j).all()
     assert (done.step_j <= high).all()
     closes(done)
+
+
+def test_a_step_beyond_the_greatest_power_is_flagged_and_no_other() -> None:
+    def energy_j(t: float) -> float:
+        return 500.0 * t + 1000.0 * min(max(t - 3.0, 0.0), 1.0)  # 1500 W from 3 s to 4 s
+
+    counter = SimulatedCounter(energy_j, paced=True)
+    done = attribute(attempt_of([counter.readings(8)], marks_of(stepping(8, 0.5, 1.0))))
+    start_s = (done.timeline.steps.start_ns - START_NS) / S
+    hot = (start_s > 2.9) & (start_s < 3.9)
+    assert done.beyond[hot].all()
+    assert not done.beyond[~hot].any()
 
 
 def test_bounds_narrow_with_the_length_of_the_span() -> None:

@@ -142,7 +142,7 @@ def test_memory_stays_bounded() -> None:
         marks = [(t_ns + k * 10 * MS, STEP_END, 0, second * 100 + k, 1.0) for k in range(100)]
         running.feed(rows, marks, names)
         running.settle()
-        assert len(running._rows[0]) < 30
+        assert len(running._rows[0]) < 60  # of 3,000
         assert len(running._marks) < 200
 
 

@@ -115,12 +115,12 @@ def test_a_span_is_covered_only_wholly(span: tuple[float, float], covered: bool)
     assert is_covered(series, ns(span[0]), ns(span[1])).tolist() == [covered]
 
 
-def test_power_holds_since_the_read_before() -> None:
+def test_a_power_holds_from_one_refresh_before_the_middle_of_its_bracket() -> None:
     channel = a_channel(quantity="power_w", method="nvml_power")
     rows = [(0, 0, 100.0, FIRST), (S, S + S // 2, 200.0, CHANGE), (3 * S, 3 * S, 200.0, STILL)]
     series = series_from(readings_of(channel, rows))
-    assert series.energy_j[-1] == pytest.approx(100 * 1 + 200 * 0.5 + 200 * 1.5)
-    assert series.slack_low_j[-1] == series.slack_high_j[-1] == pytest.approx(100 * 0.5)
+    assert series.energy_j[-1] == pytest.approx(100 * 1.13 + 200 * 1.87)
+    assert series.slack_low_j[-1] == series.slack_high_j[-1] == pytest.approx(100 * 0.37)
 
 
 def test_constant_power_that_is_only_confirmed_keeps_adding() -> None:
@@ -184,3 +184,25 @@ def test_the_whole_run_of_a_constant_power() -> None:
         errors.append(abs(np.diff(covered_energy(series, window))[0] - true_j) / true_j)
     assert np.median(errors) < 0.005
     assert series.t_ns[1] >= START_NS
+
+
+def test_a_drop_that_no_power_explains_is_a_reset_and_no_wrap() -> None:
+    channel = a_channel(kind="cpu", method="rapl", wrap_j=262_143.0, power_max_w=400.0)
+    rows = [(0, 0, 900.0, FIRST), (S, S, 940.0, CHANGE), (2 * S, 2 * S, 20.0, CHANGE)]
+    series = series_from(readings_of(channel, [*rows, (3 * S, 3 * S, 60.0, CHANGE)]))
+    assert series.state.tolist() == [COVERED, LOST, COVERED]
+    assert series.energy_j[-1] == pytest.approx(80.0)
+
+
+def test_a_sampled_power_is_the_mean_of_the_refresh_before_it_was_seen() -> None:
+    """100 W, and 500 W from 1.05 s to 1.65 s, in refreshes of 100 ms that average."""
+    channel = a_channel(quantity="power_w", method="nvml_power", refresh_ns=120 * MS)
+    mean_w = {10: 100.0, 11: 300.0, 16: 500.0, 17: 300.0, 18: 100.0}
+    rows, before_w = [(0, 0, 100.0, FIRST)], 100.0
+    for number in range(1, 31):
+        watts = mean_w.get(number, 500.0 if 11 < number < 17 else 100.0)
+        kind = STILL if watts == before_w else CHANGE
+        rows.append((number * 100 * MS, number * 100 * MS + 1, watts, kind))
+        before_w = watts
+    series = series_from(readings_of(channel, rows))
+    assert series.energy_j[-1] == pytest.approx(100 * 3.0 + 400 * 0.6, rel=1e-3)

@@ -14,7 +14,7 @@ from greenai.analysis.efficiency import Work
 from greenai.analysis.footprint import Footprint, footprint
 from greenai.analysis.lens import Lens, LensRun, loss_curve
 from greenai.analysis.routing import router_load_of_facts
-from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS
+from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import Anchor, Attempt, Marks, Record
 from greenai.sensors.base import Channel
 
@@ -52,6 +52,9 @@ class FakeRun:
 
     def steps(self) -> pd.DataFrame:
         return self.frame.copy()
+
+    def subphases(self) -> pd.DataFrame:
+        return pd.DataFrame({name: [] for name in SUB_PHASE_COLUMNS})
 
     def phases(self) -> pd.DataFrame:
         return pd.DataFrame(self.phase_rows, columns=list(PHASE_COLUMNS))

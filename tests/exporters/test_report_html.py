@@ -214,3 +214,9 @@ def test_an_interval_beyond_the_plot_is_cut_with_an_arrow(
     markup = (tmp_path / "c.html").read_text(encoding="utf-8")
     assert "l5 4l-5 4" in markup
     assert "400" in Outline(markup).text
+
+
+def test_meters_of_the_whole_machine_stand_beside_the_sum(run: Any) -> None:
+    run.facts["node_j"] = {"ipmi_dcmi": 7_250.0, "<b>": None}
+    page = report_html(run)
+    assert "Beside the sum: board controller (IPMI) 7.25 kJ, &lt;b&gt; unknown." in page

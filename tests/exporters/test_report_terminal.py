@@ -36,6 +36,14 @@ def test_a_run_is_said_in_full(make_run: Any) -> None:
         assert said in text
 
 
+def test_a_meter_of_the_whole_machine_stands_beside_the_sum(make_run: Any) -> None:
+    run = make_run()
+    assert "Beside the sum" not in printed(run_report(run))
+    run.facts["node_j"] = {"acpi_power_meter": 7_250.0, "slurm_consumed_energy": None}
+    text = " ".join(printed(run_report(run)).split())
+    assert "Beside the sum: ACPI power meter 7.25 kJ, SLURM accounting unknown." in text
+
+
 def test_a_run_without_sensors_says_unknown(unmetered: Any) -> None:
     text = printed(run_report(unmetered))
     assert " 0 J" not in text

@@ -30,7 +30,7 @@ from functools import partial
 from greenai.live.sampler import Sampler
 from greenai.live.shared import Region
 from greenai.sensors import rapl
-sampler = Sampler(Region.create({}), {"rapl": partial(rapl.open_rapl, root=sys.argv[3])}, {})
+sampler = Sampler(Region.create({}), {"rapl": partial(rapl.open_rapl, sys_root=sys.argv[3])}, {})
 sampler.start()
 thread = sampler.sensing[0]
 while not thread.first_reading_ns:
@@ -53,7 +53,7 @@ def test_the_first_rapl_reading_comes_within_a_moment_of_the_start(
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-I", "-c", FIRST_RAPL, str(time.monotonic_ns()), root,
-             str(powercap_tree.root)],
+             powercap_tree.sys_root],
             capture_output=True, text=True, check=True, timeout=30,
         )  # fmt: skip
         first, heavy = done.stdout.split(maxsplit=1)

@@ -125,7 +125,7 @@ def test_a_model_never_stands_beside_a_counter(
 ) -> None:
     answering(giving(KNOWN))
     powercap_tree.zone("intel-rapl:0", "package-0")
-    root = str(powercap_tree.root)
+    root = powercap_tree.sys_root
     (sensor,), _ = open_codecarbon(root)
     assert [channel.kind for channel in sensor.channels] == ["dram"]
     sensor.close()
@@ -135,7 +135,7 @@ def test_a_model_never_stands_beside_a_counter(
 
 def test_a_counter_that_nobody_reads_is_pointed_at(powercap_tree: PowercapTree) -> None:
     powercap_tree.server(1)
-    sensors, refusals = open_codecarbon(str(powercap_tree.root), counters_wanted=False)
+    sensors, refusals = open_codecarbon(powercap_tree.sys_root, counters_wanted=False)
     assert sensors == []
     assert "rapl" in refusals[0].hint
 
@@ -146,7 +146,7 @@ def test_a_counter_that_is_denied_leaves_the_model(
     answering(giving(KNOWN))
     powercap_tree.zone("intel-rapl:0", "package-0")
     powercap_tree.deny("intel-rapl:0")
-    (sensor,), _ = open_codecarbon(str(powercap_tree.root))
+    (sensor,), _ = open_codecarbon(powercap_tree.sys_root)
     assert [channel.kind for channel in sensor.channels] == ["cpu", "dram"]
     sensor.close()
 

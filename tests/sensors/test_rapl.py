@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
     from simulation.powercap import PowercapTree
 
+    from greenai.sensors.base import Sensor
+
 
 @pytest.fixture
 def server(powercap_tree: PowercapTree) -> PowercapTree:
     powercap_tree.server()
+    powercap_tree.vendor("GenuineIntel")
     return powercap_tree
 
 
 def opened(tree: PowercapTree) -> RaplSensor:
-    sensors, _ = open_rapl(str(tree.root))
+    sensors, _ = open_rapl(tree.sys_root, tree.proc)
     assert len(sensors) == 1
     assert isinstance(sensors[0], RaplSensor)
     return sensors[0]
@@ -39,22 +42,42 @@ def sensor(server: PowercapTree) -> Iterator[RaplSensor]:
     sensor.close()
 
 
-def test_packages_and_dram_are_summed_and_cores_left_out(sensor: RaplSensor) -> None:
-    summed = [(channel.device, channel.kind, channel.primary) for channel in sensor.channels]
-    assert summed == [
-        ("cpu-package-0", "cpu", True),
-        ("dram-0", "dram", True),
-        ("cpu-package-1", "cpu", True),
-        ("dram-1", "dram", True),
-    ]
-    assert [reading.value for reading in sensor.read()] == [1.0, 0.2, 2.0, 0.2]
+def summed(sensor: Sensor) -> dict[str, float]:
+    """What is read now of the channels that are summed."""
+    return {
+        sensor.channels[reading.channel].device: reading.value
+        for reading in sensor.read()
+        if sensor.channels[reading.channel].primary
+    }
 
 
-def test_a_device_is_its_package_on_this_host(sensor: RaplSensor) -> None:
-    keys = [channel.device_key for channel in sensor.channels]
-    assert keys == [f"{host_id()}/package-{package}" for package in (0, 0, 1, 1)]
-    counted = {(channel.device_key, channel.kind) for channel in sensor.channels}
-    assert len(counted) == 4
+def test_packages_and_dram_are_summed_over_all_sockets(sensor: RaplSensor) -> None:
+    assert summed(sensor) == {
+        "cpu-package-0": 1.0,
+        "dram-0": 0.2,
+        "cpu-package-1": 2.0,
+        "dram-1": 0.2,
+    }
+    kinds = {one.device: one.kind for one in sensor.channels}
+    assert (kinds["cpu-package-0"], kinds["dram-0"]) == ("cpu", "dram")
+
+
+def test_cores_and_uncore_are_parts_of_a_package_and_never_summed(server: PowercapTree) -> None:
+    server.zone("intel-rapl:0:2", "uncore", 100_000)
+    sensor = opened(server)
+    values = {sensor.channels[one.channel].device: one.value for one in sensor.read()}
+    assert (values["core-0"], values["uncore-0"]) == (0.5, 0.1)
+    informing = {one.device for one in sensor.channels if not one.primary}
+    assert informing == {"core-0", "core-1", "uncore-0"}
+    assert len(sensor.read()) == 4  # what informs is read once a second
+    sensor.close()
+
+
+def test_a_device_is_its_package_on_this_host(server: PowercapTree, sensor: RaplSensor) -> None:
+    host = host_id(server.proc)
+    counted = [(one.device_key, one.kind) for one in sensor.channels if one.primary]
+    assert [key for key, _ in counted] == [f"{host}/package-{package}" for package in (0, 0, 1, 1)]
+    assert len(set(counted)) == 4
 
 
 def test_a_counter_wraps_where_its_file_says(sensor: RaplSensor) -> None:
@@ -97,7 +120,7 @@ def test_a_package_seen_through_two_registers_counts_once(server: PowercapTree) 
 def test_the_second_register_serves_where_the_first_is_denied(server: PowercapTree) -> None:
     server.zone("intel-rapl-mmio:0", "package-0", 7_000_000)
     server.deny("intel-rapl:0")
-    sensors, refusals = open_rapl(str(server.root))
+    sensors, refusals = open_rapl(server.sys_root)
     values = {
         sensors[0].channels[reading.channel].device: reading.value for reading in sensors[0].read()
     }
@@ -106,7 +129,8 @@ def test_the_second_register_serves_where_the_first_is_denied(server: PowercapTr
     sensors[0].close()
 
 
-def test_dies_of_a_package_are_devices_of_their_own(powercap_tree: PowercapTree) -> None:
+def test_dies_of_intel_are_devices_of_their_own(powercap_tree: PowercapTree) -> None:
+    powercap_tree.vendor("GenuineIntel")
     for die in range(2):
         powercap_tree.zone(f"intel-rapl:{die}", f"package-0-die-{die}")
     sensor = opened(powercap_tree)
@@ -115,6 +139,18 @@ def test_dies_of_a_package_are_devices_of_their_own(powercap_tree: PowercapTree)
         "cpu-package-0-die-1",
     ]
     assert len({one.device_key for one in sensor.channels}) == 2
+    sensor.close()
+
+
+def test_dies_of_amd_show_their_package_and_count_once(powercap_tree: PowercapTree) -> None:
+    powercap_tree.vendor("AuthenticAMD")
+    for die in range(4):
+        package = die // 2
+        name = f"package-{package}-die-{die % 2}"
+        powercap_tree.zone(f"intel-rapl:{die}", name, 68_000_000 * (package + 1))
+        powercap_tree.zone(f"intel-rapl:{die}:0", "core", 5_000_000)
+    sensor = opened(powercap_tree)
+    assert summed(sensor) == {"cpu-package-0": 68.0, "cpu-package-1": 136.0}
     sensor.close()
 
 
@@ -140,7 +176,7 @@ def test_a_read_that_fails_is_no_value(
     if how == "empty":
         server.break_("intel-rapl:0")
     else:
-        first = sensor._descriptors[0]
+        first = sensor._counters[0].descriptor
         real_pread = os.pread
 
         def pread(descriptor: int, size: int, offset: int) -> bytes:
@@ -149,27 +185,30 @@ def test_a_read_that_fails_is_no_value(
             return real_pread(descriptor, size, offset)
 
         monkeypatch.setattr(os, "pread", pread)
-    failed, *others = sensor.read()
+    readings = {sensor.channels[one.channel].device: one for one in sensor.read()}
+    failed = readings.pop("cpu-package-0")
     assert math.isnan(failed.value)
     assert "counter" in failed.reason
-    assert [reading.value for reading in others] == [0.2, 2.0, 0.2]
+    assert all(reading.value > 0 for reading in readings.values())
 
 
 def test_a_denied_counter_is_refused_with_one_remedy(server: PowercapTree) -> None:
     for zone in ("intel-rapl:0", "intel-rapl:0:1", "intel-rapl:1", "intel-rapl:1:1"):
         server.deny(zone)
-    sensors, refusals = open_rapl(str(server.root))
-    assert sensors == []
+    sensors, refusals = open_rapl(server.sys_root)
+    assert not any(channel.primary for sensor in sensors for channel in sensor.channels)
+    for sensor in sensors:
+        sensor.close()
     assert [refusal.hint for refusal in refusals] == [REMEDY]
     assert "Permission denied" in refusals[0].reason
     assert "3 more" in refusals[0].reason
-    assert readable_kinds(str(server.root)) == set()
+    assert readable_kinds(server.sys_root) == set()
 
 
 def test_what_can_be_read_is_read_although_the_rest_is_denied(server: PowercapTree) -> None:
     server.deny("intel-rapl:1")
-    sensors, refusals = open_rapl(str(server.root))
-    assert len(sensors[0].channels) == 3
+    sensors, refusals = open_rapl(server.sys_root)
+    assert set(summed(sensors[0])) == {"cpu-package-0", "dram-0", "dram-1"}
     assert len(refusals) == 1
     sensors[0].close()
 
@@ -183,11 +222,11 @@ def test_a_machine_without_counters_is_said(tmp_path: Path) -> None:
 
 def test_readable_kinds_are_what_could_be_read_now(powercap_tree: PowercapTree) -> None:
     powercap_tree.zone("intel-rapl:0", "package-0")
-    assert readable_kinds(str(powercap_tree.root)) == {"cpu"}
+    assert readable_kinds(powercap_tree.sys_root) == {"cpu"}
     powercap_tree.zone("intel-rapl:0:0", "dram")
-    assert readable_kinds(str(powercap_tree.root)) == {"cpu", "dram"}
+    assert readable_kinds(powercap_tree.sys_root) == {"cpu", "dram"}
     powercap_tree.break_("intel-rapl:0")
-    assert readable_kinds(str(powercap_tree.root)) == {"dram"}
+    assert readable_kinds(powercap_tree.sys_root) == {"dram"}
 
 
 def test_closing_twice_closes_once(server: PowercapTree) -> None:

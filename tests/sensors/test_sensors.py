@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def test_all_that_measure_are_tried_where_none_are_named() -> None:
-    assert list(sensors.openers()) == ["nvml", "rapl", "codecarbon"]
+    assert list(sensors.openers()) == list(sensors.NAMES)
+    assert {"nvml", "amd", "intel", "apple", "rapl", "codecarbon"} <= set(sensors.NAMES)
+    assert not set(sensors.ON_REQUEST) & set(sensors.NAMES)
 
 
 def test_an_empty_list_wants_none() -> None:
@@ -28,11 +30,11 @@ def test_a_name_that_comes_twice_is_opened_once() -> None:
     assert list(sensors.openers(["rapl", "nvml", "rapl"])) == ["rapl", "nvml"]
 
 
-@pytest.mark.parametrize("name", ["rapI", "", "replay:", "replay", "NVML"])
+@pytest.mark.parametrize("name", ["rapI", "", "replay:", "replay", "NVML", "pdu"])
 def test_an_unknown_name_is_an_error_before_anything_starts(name: str) -> None:
     with pytest.raises(SensorError, match="Unknown sensor") as caught:
         sensors.openers(["nvml", name])
-    assert "nvml, rapl, codecarbon" in caught.value.hint
+    assert all(known in caught.value.hint for known in (*sensors.NAMES, *sensors.WITH_ARGUMENT))
     with pytest.raises(SensorError):
         sensors.check_names([name])
 
@@ -54,7 +56,8 @@ def test_gpus_and_packages_are_found_side_by_side(
     code = (
         "import sys; from greenai import sensors; "
         "found = sensors.discover(sys_root=sys.argv[1]); found.close(); "
-        "print([c.device for s in found.sensors for c in s.channels if c.primary], found.refusals)"
+        "print([c.device for s in found.sensors for c in s.channels if c.primary], "
+        "[one for one in found.refusals if one.hint])"
     )
     done = fake_nvml.run(code, str(powercap_tree.root.parent.parent), gpus=2)
     assert done.stdout.strip() == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from greenai.live.sensing import ChangePoints
 from greenai.record.types import FIXED_NAMES, STOP, Anchor, Attempt, ChannelReadings, Marks
 from greenai.sensors.base import Channel
+from greenai.sensors.pacing import Pacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +91,7 @@ class SimulatedCounter:
         phase: Where in its period the refresh stands at the start, 0 to 1.
         poll_ms: Polling period.
         seed: Of the dither.
+        paced: Whether it is read when its refresh is due, as the sampler reads GPUs.
     """
 
     energy_j: Callable[[float], float]
@@ -96,6 +99,7 @@ class SimulatedCounter:
     phase: float = 0.0
     poll_ms: float = 20.0
     seed: int = 0
+    paced: bool = False
 
     def counter(self, t_ns: int) -> float:
         """What the driver shows: the energy at the latest refresh, in whole millijoules."""
@@ -110,12 +114,18 @@ class SimulatedCounter:
         channel = channel or a_channel()
         points = ChangePoints(channel, 0)
         random = np.random.default_rng(self.seed)
-        rows, t_ns = [], START_NS
+        pacing = Pacing(Random(self.seed))  # noqa: S311 - guards nothing
+        rows, t_ns, seen = [], START_NS, math.nan
         while t_ns < START_NS + int(seconds * 1e9):
-            row = points.feed(t_ns, t_ns + 40_000, self.counter(t_ns))
+            value = self.counter(t_ns)
+            row = points.feed(t_ns, t_ns + 40_000, value)
             if row is not None:
                 rows.append(row[1:])
-            t_ns += int(self.poll_ms * MS * (1 + random.uniform(-0.1, 0.1)))
+            pacing.saw(t_ns, t_ns + 40_000, changed=value != seen)
+            seen = value
+            late_ns = int(random.exponential(0.1) * MS)
+            fixed_ns = t_ns + int(self.poll_ms * MS * (1 + random.uniform(-0.1, 0.1)))
+            t_ns = pacing.due_ns + late_ns if self.paced else fixed_ns
         if (row := points.confirm()) is not None:
             rows.append(row[1:])
         return readings_of(channel, rows)

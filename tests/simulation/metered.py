@@ -143,7 +143,7 @@ def judged(job: Job, step_s: float, grid_s: float | None = None) -> Judged:
     first_ns = origin_ns + -(-metering_ns // grid_ns) * grid_ns
     count = int((job.seconds - (grid_s or step_s)) / step_s)
     edges_ns = first_ns + np.arange(count + 1) * step_ns
-    done = attribute(dataclasses.replace(attempt, marks=_steps_between(edges_ns)))
+    done = attribute(dataclasses.replace(attempt, marks=steps_between(edges_ns)))
     true_j = np.zeros(count)
     naive_j = np.zeros(count)
     for gpu in range(job.gpus):
@@ -154,7 +154,7 @@ def judged(job: Job, step_s: float, grid_s: float | None = None) -> Judged:
     return Judged(done, true_j, naive_j)
 
 
-def _steps_between(edges_ns: np.ndarray) -> Marks:
+def steps_between(edges_ns: np.ndarray) -> Marks:
     """Marks of a training whose steps end at the given moments, the first being its start."""
     count = len(edges_ns) - 1
     kind = np.full(count + 2, STEP_END, dtype=np.uint8)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 RANGE_UJ = 262_143_328_850
 """As on Intel servers: 2**32 units of 61 µJ."""
@@ -25,6 +22,22 @@ class PowercapTree:
     def __init__(self, root: Path, denied: set[str]) -> None:
         self.root = root
         self._denied = denied
+
+    @property
+    def proc(self) -> str:
+        """The folder that stands in for /proc; says who made the CPU once ``vendor`` was called."""
+        return str(self.root.parent.parent.parent / "proc")
+
+    def vendor(self, name: str) -> None:
+        """Say who made the CPU: ``GenuineIntel``, ``AuthenticAMD``."""
+        folder = Path(self.proc)
+        folder.mkdir(exist_ok=True)
+        (folder / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {name}\ncpu family\t: 6\n")
+
+    @property
+    def sys_root(self) -> str:
+        """The folder that stands in for /sys."""
+        return str(self.root.parent.parent)
 
     def zone(
         self,
