@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path  # noqa: TC003 - LightningCLI reads the annotations
 from typing import Any
 
-from greenai.callbacks import NO_LIGHTNING
 from greenai.callbacks.arguments import checked_config, checked_counter, checked_flops
 from greenai.callbacks.batches import count, samples_in, tokens_in
 from greenai.callbacks.late_losses import LateLosses
@@ -17,32 +15,12 @@ from greenai.callbacks.place import Place
 from greenai.callbacks.shield import Shielded, at_the_desk, protected
 from greenai.callbacks.summary import settled_figures, summary_text
 from greenai.callbacks.trainers import started_tracker
-from greenai.live.tracker import Totals
+from greenai.callbacks.trees import callback_classes
+from greenai.live.tracker import Totals, Tracker
 from greenai.settings import resolve
 
-_TREES = ("pytorch_lightning", "lightning.pytorch")
 
-
-def _callback_classes() -> tuple[type, ...]:
-    """Callback of every Lightning that is installed: they are two trees of classes.
-
-    A trainer takes either, but LightningCLI only its own, so the monitor belongs to both.
-
-    Raises:
-        ImportError: There is none.
-    """
-    found: list[type] = []
-    for tree in _TREES:
-        try:
-            found.append(importlib.import_module(tree).Callback)
-        except ImportError:  # also where another project's package is called lightning
-            continue
-    if not found:
-        raise ImportError(NO_LIGHTNING)
-    return tuple(found)
-
-
-class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the bases are what is installed
+class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the bases are what is installed
     """Meters a Lightning training: energy by optimizer step and phase, recorded as it goes.
 
     A step is an optimizer step; its number is what Lightning's loggers use, counted from 0. With
@@ -149,6 +127,11 @@ class EnergyMonitor(Shielded, *_callback_classes()):  # type: ignore[misc] # the
     def run_folder(self) -> Path | None:
         """Folder of the run; None before it has started."""
         return None if self._place.tracker is None else self._place.tracker.run_folder
+
+    @property
+    def tracker(self) -> Tracker | None:
+        """Tracker of the current or the latest stage, for values of one's own; None before it."""
+        return self._place.tracker
 
     @property
     def run_id(self) -> str | None:

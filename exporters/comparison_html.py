@@ -7,8 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from greenai.exporters import contrasts, page, quantities
+from greenai.exporters.design_text import design_text
 from greenai.exporters.drawing import tick_texts, ticks
 from greenai.exporters.files import write_text
+from greenai.exporters.lens_html import lens_sections
 from greenai.exporters.wording import printable
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from greenai.analysis.compare import Comparison
+    from greenai.analysis.lens import Lens
     from greenai.exporters.contrasts import Ratio
 
 WIDTH, LEFT, RIGHT = 900, 170, 190
@@ -27,29 +30,43 @@ BEYOND = 2.5
 
 
 def write_comparison_page(
-    comparison: Comparison, path: Path, design: str = "", others: Iterable[str] = ()
+    comparison: Comparison,
+    path: Path,
+    design: str = "",
+    others: Iterable[str] = (),
+    lens: Lens | None = None,
 ) -> None:
     """Write a comparison as HTML; arguments as for ``comparison_html``.
 
     Raises:
         RecordError: The file cannot be written.
     """
-    write_text(path, comparison_html(comparison, design, others))
+    write_text(path, comparison_html(comparison, design, others, lens))
 
 
-def comparison_html(comparison: Comparison, design: str = "", others: Iterable[str] = ()) -> str:
+def comparison_html(
+    comparison: Comparison,
+    design: str = "",
+    others: Iterable[str] = (),
+    lens: Lens | None = None,
+) -> str:
     """Render a comparison as one self-contained page without any script.
 
     Args:
         comparison: The comparison.
         design: How the runs were made, as text; an empty line begins a new paragraph.
         others: Sentences of whoever made the runs, shown after the comparison's own.
+        lens: The runs, for the sections on why they differ and the paragraph on how they were
+            made; None leaves both out.
 
     Returns:
         HTML; every text is escaped.
     """
     title = f"Energy per {comparison.per} against {printable(comparison.baseline)}"
     energy, time = contrasts.energy_sheet(comparison), contrasts.time_sheet(comparison)
+    if lens is not None:
+        others = (*others, *lens.notes)
+        design = "\n\n".join(filter(None, (design_text(comparison, lens), design)))
     paragraphs = [f"<p>{escape(one.strip())}</p>" for one in design.split("\n\n") if one.strip()]
     body = "".join(
         (
@@ -64,6 +81,7 @@ def comparison_html(comparison: Comparison, design: str = "", others: Iterable[s
             page.heading(2, time.title),
             page.table(time),
             f'<p class="note">{escape(contrasts.explanation(comparison))}</p>',
+            lens_sections(lens) if lens is not None else "",
             *((page.heading(2, "How the runs were made"), *paragraphs) if paragraphs else ()),
         )
     )

@@ -11,7 +11,7 @@ import numpy as np
 from greenai.exporters.charts import decimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from greenai.exporters.charts import Chart
     from greenai.units import Floats
@@ -44,23 +44,29 @@ class Frame(NamedTuple):
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
 
-def line_chart(chart: Chart) -> str:
+def line_chart(chart: Chart, colours: Sequence[int] | None = None, *, dots: bool = False) -> str:
     """Draw a chart as one SVG element, coloured by the page's style.
 
     Args:
         chart: At least one curve with a known value.
+        colours: Number of each curve's colour; None gives each its own.
+        dots: Whether points are drawn as circles and not joined.
 
     Returns:
         Markup with a title and a description for those who do not see it.
     """
-    frame = _frame(chart)
+    frame = _frame(chart, dots=dots)
     parts = [_grid(frame, chart)]
     if chart.band is not None:
         parts.append(_band(frame, chart.curves[0].x, *chart.band))
     for number, curve in enumerate(chart.curves):
         kept = decimate(curve.y, POINTS)
-        path = _path(frame.x(curve.x[kept]), frame.y(curve.y[kept]))
-        parts.append(f'<path class="{style_of(number)}" d="{path}"/>')
+        style = style_of(number if colours is None else colours[number])
+        x, y = frame.x(curve.x[kept]), frame.y(curve.y[kept])
+        if dots:
+            parts.extend(_dots(style, x, y))
+        else:
+            parts.append(f'<path class="{style}" d="{_path(x, y)}"/>')
     return (
         f'<svg class="still" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'aria-label="{escape(f"{chart.title}. {chart.summary}")}">{"".join(parts)}</svg>'
@@ -99,10 +105,13 @@ def tick_texts(values: Sequence[float]) -> list[str]:
     return [f"{value:,.{decimals}f}" for value in values]
 
 
-def _frame(chart: Chart) -> Frame:
+def _frame(chart: Chart, *, dots: bool) -> Frame:
     xs = [_known(curve.x) for curve in chart.curves]
     ys = [_known(curve.y) for curve in chart.curves] + [_known(b) for b in chart.band or ()]
     x_low, x_high = _range(xs)
+    if dots:  # a dot on the edge would lie over the axis
+        side = LOOSE / 2 * (x_high - x_low)
+        x_low, x_high = x_low - side, x_high + side
     y_low, y_high = _range(ys)
     room = LOOSE * (y_high - y_low)
     if chart.from_zero:
@@ -154,6 +163,12 @@ def _path(x: Floats, y: Floats) -> str:
         parts.append(f"L{across:.1f} {down:.1f}" if drawing else f"M{across:.1f} {down:.1f}h0")
         drawing = True
     return "".join(parts)
+
+
+def _dots(style: str, x: Floats, y: Floats) -> Iterator[str]:
+    for across, down in zip(x.tolist(), y.tolist(), strict=True):
+        if math.isfinite(across) and math.isfinite(down):
+            yield f'<circle class="dot {style}" cx="{across:.1f}" cy="{down:.1f}" r="5"/>'
 
 
 def _band(frame: Frame, x: Floats, low: Floats, high: Floats) -> str:

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from greenai.exporters import contrasts
+from greenai.exporters import contrasts, scaling_text
+from greenai.exporters.lens_sheets import lens_sheets
 from greenai.exporters.outline import outline_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from greenai.analysis.compare import Comparison
+    from greenai.analysis.lens import Lens
+    from greenai.analysis.scaling import Scaling
     from greenai.exporters.readable import ReadableRun
     from greenai.exporters.sheets import Fact, Sheet
 
@@ -79,6 +82,40 @@ def comparison_report(comparison: Comparison, others: Iterable[str] = ()) -> Ren
         Text(),
         Text(contrasts.explanation(comparison), style="dim"),
         *_notices(contrasts.footnotes(comparison, others)),
+    )
+
+
+def lens_report(lens: Lens) -> RenderableType:
+    """Render why the variants of a comparison differ, as far as their records tell.
+
+    Args:
+        lens: The runs that were compared.
+
+    Returns:
+        For ``rich.console.Console.print``.
+    """
+    sections = [part for sheet in lens_sheets(lens) for part in _section(sheet)]
+    return Group(*sections, *_notices(lens.notes))
+
+
+def scaling_report(found: Scaling, loss: float | None = None) -> RenderableType:
+    """Render the laws of a scaling fit and, where asked, what a loss would cost.
+
+    Args:
+        found: The fit.
+        loss: A loss to be reached; None asks for none.
+
+    Returns:
+        For ``rich.console.Console.print``.
+
+    Raises:
+        ComparisonError: Nothing can be said of the loss.
+    """
+    answer = () if loss is None else (Text(), Text(scaling_text.answer_text(found, loss)))
+    return Group(
+        *_section(scaling_text.law_sheet(found)),
+        *answer,
+        *_notices(scaling_text.footnotes(found)),
     )
 
 

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenai.api import Run, compare, load, phase, track
+    from greenai.api import Run, compare, load, phase, scaling, track
     from greenai.errors import (
         ComparisonError,
         GreenAIError,
@@ -28,6 +28,7 @@ _HOMES = {
     "compare": "greenai.api",
     "load": "greenai.api",
     "phase": "greenai.api",
+    "scaling": "greenai.api",
     "track": "greenai.api",
     "ComparisonError": "greenai.errors",
     "GreenAIError": "greenai.errors",
@@ -49,6 +50,7 @@ __all__ = [
     "compare",
     "load",
     "phase",
+    "scaling",
     "track",
 ]
 

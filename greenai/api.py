@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from greenai.analysis.compare import Comparison
+    from greenai.analysis.lens import Lens
+    from greenai.analysis.scaling import Scaling
     from greenai.live.hook import StepHook
     from greenai.run import Run
 
-__all__ = ["Run", "compare", "load", "phase", "track", "write_comparison", "write_derived"]
+__all__ = [
+    "Run",
+    "compare",
+    "load",
+    "phase",
+    "scaling",
+    "track",
+    "write_comparison",
+    "write_derived",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -170,6 +181,33 @@ def compare(
         RecordError: A run cannot be read.
     """
     from greenai.analysis.compare import compare as compare_figures  # noqa: PLC0415 - numpy
+
+    figures = [run.figures() for run in _loaded(runs)]
+    return compare_figures(figures, baseline, per, across_devices=across_devices)
+
+
+def scaling(runs: Iterable[StrPath | Run], *, across_devices: bool = False) -> Scaling:
+    """Fit how loss falls with energy, tokens and active parameters over runs of several sizes.
+
+    Args:
+        runs: As for ``compare``. Active parameters are the config's ``active_parameters``.
+        across_devices: Whether runs on unlike devices may be fitted together.
+
+    Returns:
+        Power laws with 95 % intervals; ``energy_to(loss)`` says what a loss would cost.
+
+    Raises:
+        ComparisonError: Fewer than four sizes are known of every quantity, or devices are unlike.
+        RecordError: A run cannot be read.
+    """
+    from greenai.analysis.scaling import scaling as fit_runs  # noqa: PLC0415 - numpy
+    from greenai.lens import sized_runs  # noqa: PLC0415 - loads pandas
+
+    return fit_runs(sized_runs(_loaded(runs)), across_devices=across_devices)
+
+
+def _loaded(runs: Iterable[StrPath | Run]) -> list[Run]:
+    """Load the runs that are named and pass on those that are loaded."""
     from greenai.run import Run  # noqa: PLC0415 - loads pandas
 
     loaded: list[Run] = []
@@ -178,8 +216,7 @@ def compare(
             loaded.append(run)
         else:
             loaded.extend(load(folder) for folder in run_folders(run))
-    figures = [run.figures() for run in loaded]
-    return compare_figures(figures, baseline, per, across_devices=across_devices)
+    return loaded
 
 
 def run_folders(pattern: StrPath) -> list[Path]:
@@ -220,10 +257,12 @@ def write_derived(run_folder: Path) -> None:
     write_report(run, run_folder / "report.html")
 
 
-def write_comparison(comparison: Comparison, folder: Path, design: str = "") -> None:
+def write_comparison(
+    comparison: Comparison, folder: Path, design: str = "", lens: Lens | None = None
+) -> None:
     """Write comparison.json, comparison.csv and comparison.html into a folder."""
     from greenai.exporters.comparison_html import write_comparison_page  # noqa: PLC0415 - heavy
     from greenai.exporters.tables import export_comparison  # noqa: PLC0415 - loads pandas
 
     export_comparison(comparison, folder)
-    write_comparison_page(comparison, folder / "comparison.html", design)
+    write_comparison_page(comparison, folder / "comparison.html", design, lens=lens)

@@ -7,7 +7,6 @@ Exit codes: 0 all is well; 1 something is wrong with a run or the machine, said 
 from __future__ import annotations
 
 import enum
-import os
 import sys
 from pathlib import Path
 from statistics import fmean
@@ -18,17 +17,18 @@ import typer
 import greenai
 from greenai.errors import GreenAIError, RecordError
 from greenai.options import sensor_names, span, unit
+from greenai.scaling_command import scaling
+from greenai.terminal import Country, Pue, Region
+from greenai.terminal import console as _console
+from greenai.terminal import say_files as _say_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import Console
-
     from greenai.analysis.compare import Comparison
+    from greenai.analysis.lens import Lens
     from greenai.workloads.bench import BenchResult
 
-PIPED_WIDTH = 110
-"""Columns where the output is no terminal and nothing else is asked for."""
 
 EXTRAS = {
     "codecarbon": "codecarbon",
@@ -64,14 +64,6 @@ class Format(enum.StrEnum):
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
-]
-Country = Annotated[
-    str | None,
-    typer.Option(help="Country of the grid, ISO 3166 alpha-3; else as recorded, else the world."),
-]
-Region = Annotated[str | None, typer.Option(help="State, province or zone of that country.")]
-Pue = Annotated[
-    float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
 ]
 
 
@@ -138,14 +130,20 @@ def compare(
     """
     from greenai import api  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.contrasts import about_devices  # noqa: PLC0415 - the same
-    from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
+    from greenai.exporters.report_terminal import (  # noqa: PLC0415 - the same
+        comparison_report,
+        lens_report,
+    )
+    from greenai.lens import lens_of  # noqa: PLC0415 - the same
 
     folders = dict.fromkeys(folder.resolve() for path in runs for folder in api.run_folders(path))
     loaded = [api.load(folder) for folder in folders]
     found = api.compare(loaded, baseline=baseline, per=per, across_devices=across is not None)
     others = about_devices(loaded)
     _console().print(comparison_report(found, others))
-    _say_files(_write_comparison(found, others, json=json, csv=csv, html=html))
+    lens = lens_of(loaded, baseline=baseline, per=per)
+    _console().print(lens_report(lens))
+    _say_files(_write_comparison(found, others, lens, json=json, csv=csv, html=html))
 
 
 @app.command()
@@ -237,10 +235,15 @@ def bench(
     ] = None,
 ) -> None:
     """Train dense, mixture-of-experts and sliding-window models in turn and compare them."""
-    from greenai.exporters.comparison_html import (  # noqa: PLC0415 - help must not wait for it
+    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
+    from greenai.exporters.comparison_html import (  # noqa: PLC0415 - the same
         write_comparison_page,
     )
-    from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
+    from greenai.exporters.report_terminal import (  # noqa: PLC0415 - the same
+        comparison_report,
+        lens_report,
+    )
+    from greenai.lens import lens_of  # noqa: PLC0415 - the same
     from greenai.workloads.bench import run_bench  # noqa: PLC0415 - loads torch
 
     result = run_bench(
@@ -254,11 +257,13 @@ def bench(
         metrics_port=metrics_port,
     )
     design, page = _design_of(result), result.folder / "comparison.html"
-    write_comparison_page(result.comparison, page, design, result.notices)
-    console = _console()
-    console.print(comparison_report(result.comparison, result.notices))
-    console.print()
-    console.print(design, markup=False, highlight=False)
+    lens = lens_of([load(run) for run in result.runs], baseline=result.comparison.baseline)
+    write_comparison_page(result.comparison, page, design, result.notices, lens)
+    out_console = _console()
+    out_console.print(comparison_report(result.comparison, result.notices))
+    out_console.print(lens_report(lens))
+    out_console.print()
+    out_console.print(design, markup=False, highlight=False)
     _say_files(
         [
             ("page", page),
@@ -268,6 +273,9 @@ def bench(
         ],
         more=max(0, len(result.runs) - 3),
     )
+
+
+app.command()(scaling)
 
 
 @app.command()
@@ -309,6 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _write_comparison(
     comparison: Comparison,
     others: Iterable[str],
+    lens: Lens,
     *,
     json: Path | None,
     csv: Path | None,
@@ -320,13 +329,13 @@ def _write_comparison(
 
     written = []
     if json is not None:
-        files.write_json(json, comparison.to_json())
+        files.write_json(json, {**comparison.to_json(), "why": lens.to_json()})
         written.append(("data", json))
     if csv is not None:
         tables.write_csv(csv, tables.comparison_table(comparison))
         written.append(("table", csv))
     if html is not None:
-        write_comparison_page(comparison, html, others=others)
+        write_comparison_page(comparison, html, others=others, lens=lens)
         written.append(("page", html))
     return written
 
@@ -345,26 +354,6 @@ def _design_of(result: BenchResult) -> str:
         "the variants is balanced over the repeats."
     )
     return f"{text} Mean held-out loss in nats a byte: {losses}." if losses else text
-
-
-def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - loads slowly
-
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        return Console(highlight=False, width=PIPED_WIDTH)
-    return console
-
-
-def _say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
-    """Name what was written, each on a line of its own that can be copied."""
-    listed = list(files)
-    if listed:
-        typer.echo()
-    for what, path in listed:
-        typer.echo(f"{what + ':':<8}{path}")
-    if more:
-        typer.echo(f"        and {more} more")
 
 
 def _progress(text: str) -> None:

@@ -71,6 +71,19 @@ PHASE_COLUMNS = (
 )
 """Columns of phases.csv, in this order."""
 
+ROUTER_LOAD = "router_load/"
+"""Begins the name of a mark that says an expert's share of its router's choices; the name ends with
+the router's number, and the mark's index is the expert's."""
+ROUTER_FACTS = (
+    "router_imbalance",
+    "router_variation",
+    "router_drop_share",
+    "router_auxiliary_loss",
+)
+"""Names of marks that say how even all routers were, by step: the load of the fullest expert over
+the mean, the standard deviation of the loads over the mean, the share of choices that no expert
+computed, and the Switch Transformer's balance loss. All are means over routers."""
+
 
 SUB_PHASE_COLUMNS = (
     "subphase",

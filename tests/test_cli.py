@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from simulation.counters import a_channel
 
 import greenai
-from greenai import api, cli, doctor
+from greenai import api, cli, doctor, lens
 from greenai.analysis.compare import RunFigures, compare
+from greenai.analysis.efficiency import Work
+from greenai.analysis.lens import Lens, LensRun
 from greenai.doctor import Diagnosis, Row
 from greenai.errors import GridError, RecordError
 from greenai.exporters import report_html, report_terminal, tables
@@ -76,8 +80,12 @@ def compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         asked["loaded"].append(path.name)
         return run_of(asked.get("channel", CPU))
 
+    empty = np.empty(0)
+    works = [Work(one.run_id, one.variant, one.energy_j, one.duration_s, 1e3) for one in figures]
+    seen = tuple(LensRun(work, math.nan, empty, empty) for work in works)
     monkeypatch.setattr(api, "compare", fake_compare)
     monkeypatch.setattr(api, "load", load)
+    monkeypatch.setattr(lens, "lens_of", lambda _, baseline, per="token": Lens(per, baseline, seen))
     return asked
 
 
@@ -92,7 +100,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    for name in ("report", "compare", "export", "doctor", "bench", "version"):
+    for name in ("report", "compare", "export", "doctor", "bench", "scaling", "version"):
         assert f" {name} " in answer.stdout
 
 
@@ -228,7 +236,9 @@ def test_compare_writes_what_is_asked_for(
     files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "csv", "html")}
     options = [word for kind, path in files.items() for word in (f"--{kind}", str(path))]
     assert exit_code("compare", str(tmp_path / "runs"), "--baseline", "dense", *options) == 0
-    assert json.loads(files["json"].read_text())["baseline"] == "dense"
+    plain = json.loads(files["json"].read_text())
+    assert plain["baseline"] == "dense"
+    assert [one["variant"] for one in plain["why"]["efficiency"]] == ["dense", "moe"]
     assert files["csv"].read_text().startswith("per,baseline,variant,n,mean,ratio,low,high")
     assert "Energy per token against dense" in files["html"].read_text(encoding="utf-8")
     out = capsys.readouterr().out
@@ -328,13 +338,12 @@ def test_help_of_doctor_answers_what_is_asked_of_it(capsys: pytest.CaptureFixtur
         assert word in out
 
 
+@pytest.mark.usefixtures("compared")
 def test_bench_prints_what_it_found_and_where_it_lies(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    compared: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    del compared["loaded"]
     asked: dict[str, Any] = {}
 
     def run_bench(**arguments: Any) -> Any:
@@ -358,7 +367,14 @@ def test_bench_prints_what_it_found_and_where_it_lies(
     assert (asked["quick"], asked["budget_s"], asked["country"]) == (True, 60.0, "FRA")
     out = " ".join(capsys.readouterr().out.split())
     page = tmp_path / "comparison.html"
-    for said in ("2 of 6", "dense 2.500", "Learning rates are untuned.", str(page), "and 1 more"):
+    for said in (
+        "2 of 6",
+        "dense 2.500",
+        "Use of the devices",
+        "Learning rates are untuned.",
+        str(page),
+        "and 1 more",
+    ):
         assert said in out
     assert "2 of 6" in page.read_text(encoding="utf-8")
 

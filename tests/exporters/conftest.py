@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 
 from greenai.analysis.compare import RunFigures, compare
+from greenai.analysis.efficiency import Work
 from greenai.analysis.footprint import Footprint, footprint
+from greenai.analysis.lens import Lens, LensRun, loss_curve
+from greenai.analysis.routing import router_load_of_facts
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import Anchor, Attempt, Marks, Record
 from greenai.sensors.base import Channel
@@ -300,5 +303,72 @@ def make_comparison() -> Any:
                     )
                 )
         return compare(runs, baseline="dense")
+
+    return make
+
+
+def lens_run(
+    name: str, place: int, repeat: int, sequence: int, experts: int, known: bool
+) -> LensRun:
+    """A run of 400 steps whose loss falls with its energy."""
+    rng = np.random.default_rng(100 * place + repeat)
+    energy_j = (100.0, 81.0, 99.5, 130.0)[place % 4] * (1 + 0.01 * rng.standard_normal())
+    step_j = np.full(400, energy_j / 400)
+    falling = 5.5 * np.exp(-np.arange(400) / 90) + 1.2 + 0.1 * place
+    curve_j, curve_loss = loss_curve(step_j, falling + 0.05 * rng.standard_normal(400))
+    load = rng.dirichlet(np.full(experts, 6.0), 2) if name.startswith("moe") else None
+    facts = {"repeat": repeat, "position": (place + repeat) % 3, "seed": repeat, "batch": 4,
+             "match_basis": "active-params", "tuned": False, "tokenizer": "bytes",
+             "text": "the sources of Python", "kernel": "sdpa"}  # fmt: skip
+    return LensRun(
+        work=Work(
+            run_id=f"{name}-r{repeat}",
+            variant=name,
+            energy_j=energy_j,
+            duration_s=energy_j / 70.0,
+            amount=1e5 * sequence / 512,
+            flops=(0.5 if load is not None else 1.0) * 6e13 if known else math.nan,
+            peak_flop_per_s=989.5e12 if known else math.nan,
+            idle_power_w=12.0 if known else math.nan,
+            phases_j={"setup": 9.0, "train_step": energy_j, "data_wait": 2.0, "validation": 0.0},
+        ),
+        loss=float(curve_loss[-1]),
+        curve_j=curve_j,
+        curve_loss=curve_loss,
+        sequence=sequence,
+        attention="sliding_window" if name == "window" else "sdpa",
+        feed_forward="moe" if load is not None else "dense",
+        total_parameters=3.2e6 if load is not None else 1.1e6,
+        active_parameters=1.1e6,
+        router=None
+        if load is None
+        else router_load_of_facts(
+            {"shares": load, "assignments": 99, "dropped": 0, "balance_loss": 1.08}
+        ),
+        devices=("NVIDIA H200 (nvml_energy)",),
+        warmup_s=1.5,
+        facts=facts if known else {},
+    )
+
+
+@pytest.fixture
+def make_lens() -> Any:
+    """Makes the lens of ``make_comparison``'s runs, at one or at several sequence lengths."""
+
+    def make(
+        names: tuple[str, ...] = ("moe", "window"),
+        repeats: int = 6,
+        sequences: tuple[int, ...] = (512,),
+        experts: int = 8,
+        known: bool = True,
+        notes: tuple[str, ...] = (),
+    ) -> Any:
+        runs = [
+            lens_run(name, place, repeat, sequence, experts, known)
+            for place, name in enumerate(("dense", *names))
+            for sequence in sequences
+            for repeat in range(repeats)
+        ]
+        return Lens("token", "dense", tuple(runs), notes=notes)
 
     return make
