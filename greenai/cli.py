@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
+from greenai.cli_estimate import estimate
 from greenai.errors import GreenAIError, RecordError
 
 if TYPE_CHECKING:
@@ -275,6 +276,9 @@ def bench(
         ],
         more=max(0, len(result.runs) - 3),
     )
+
+
+app.command()(estimate)
 
 
 @app.command()

@@ -31,6 +31,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": set(),
     "data": set(),
     "grid": {"data"},
+    "accelerators": {"data"},
+    "planning_tables": {"data", "accelerators", "analysis"},
+    "planning": {"planning_tables", "grid", "analysis"},
+    "alternatives": {"planning", "planning_tables", "analysis"},
+    "validation": {"planning", "planning_tables", "analysis"},
+    "estimate_text": {"analysis"},
     "sensors": {"data"},
     "sensors.replay": {"sensors", "record"},
     "record": {"sensors.base"},
@@ -60,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "api": ANYTHING,
     "cli": ANYTHING,
+    "cli_estimate": {"planning", "alternatives", "validation", "estimate_text", "api", "analysis"},
     "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
@@ -69,6 +76,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     # Imports under TYPE_CHECKING only: a name in a signature, nothing that runs.
     "exporters": {"api"},
     "workloads": {"analysis"},
+    "planning": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -86,7 +94,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "pyarrow": {"record", "exporters", "companion"},
     "pandas": {"run", "merging", "exporters"},
     "psutil": {"sensors", "live", "companion"},
-    "typer": {"cli"},
+    "typer": {"cli", "cli_estimate"},
     "click": {"cli"},
     "rich": {"cli", "exporters", "workloads"},
     "pynvml": {"sensors.nvml"},
