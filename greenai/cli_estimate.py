@@ -11,6 +11,7 @@ from greenai.errors import OrderError
 
 if TYPE_CHECKING:
     from greenai.analysis.estimate import Estimate
+    from greenai.budget import Best
     from greenai.planning import Value
 
 TRIPLE = 3
@@ -77,6 +78,15 @@ def estimate(
     calibrate: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Take J/FLOP from this measured run.")
     ] = None,
+    target_loss: Annotated[
+        float | None, typer.Option(help="Best dense model for this loss, nats a token.")
+    ] = None,
+    budget_kwh: Annotated[
+        float | None, typer.Option(help="Best dense model within this energy.")
+    ] = None,
+    budget_kg: Annotated[
+        float | None, typer.Option(help="Best dense model within these emissions, kgCO2e.")
+    ] = None,
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Also other places, accelerators, dense or sparse.")
     ] = False,
@@ -89,7 +99,7 @@ def estimate(
     json: Annotated[bool, typer.Option("--json", help="One JSON object; unknown is null.")] = False,
 ) -> None:
     """Say what a training will cost before it runs: low, mid and high, every assumption named."""
-    from greenai import alternatives, planning  # noqa: PLC0415 - help must not wait for the tables
+    from greenai import alternatives, budget, planning  # noqa: PLC0415 - help must not wait for the tables
 
     if validate:
         _validation(json=json)
@@ -125,6 +135,12 @@ def estimate(
         currency=currency,
         calibrate=None if calibrate is None else _measured(calibrate),
     )
+    if target_loss is not None or budget_kwh is not None or budget_kg is not None:
+        found = budget.best_plan(
+            plan, target_loss=target_loss, budget_kwh=budget_kwh, budget_kg=budget_kg
+        )
+        _show_best(found, json=json)
+        return
     made = planning.estimate_plan(plan)
     others = alternatives.what_if(plan, at or alternatives.REGIONS) if what_if else []
     _show(made, others, json=json)
@@ -150,6 +166,16 @@ def _show(made: Estimate, others: list[tuple[str, str, Estimate]], *, json: bool
         typer.echo()
         for line in estimate_text.alternatives_lines(made, others):
             typer.echo(line)
+
+
+def _show_best(found: Best, *, json: bool) -> None:
+    from greenai import estimate_text  # noqa: PLC0415 - help must not wait for it
+
+    if json:
+        _say_json(found.to_json())
+        return
+    for line in estimate_text.best_lines(found):
+        typer.echo(line)
 
 
 def _validation(*, json: bool) -> None:

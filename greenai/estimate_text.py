@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from greenai.analysis.estimate import Estimate, Factor
     from greenai.analysis.published import Check, Prediction, Published
+    from greenai.budget import Best
 
 ROWS = (
     ("training FLOPs", "flops"),
@@ -23,6 +24,23 @@ ROWS = (
     ("embodied, tCO2e", "embodied_tco2e"),
     ("water, m3", "water_m3"),
     ("cost", "cost"),
+)
+ALLOCATED = (
+    ("training FLOPs", "flops"),
+    ("parameters", "parameters"),
+    ("  from", "parameters_low"),
+    ("  to", "parameters_high"),
+    ("tokens", "tokens"),
+    ("  from", "tokens_low"),
+    ("  to", "tokens_high"),
+    ("loss, nats/token", "loss_nats"),
+    ("  from", "loss_low_nats"),
+    ("  to", "loss_high_nats"),
+)
+SPENT = (
+    ("energy, kWh", "energy_kwh"),
+    ("operational, kgCO2e", "operational_kg"),
+    ("accelerator-hours", "accelerator_hours"),
 )
 ALTERNATIVES = ("accelerator-hours", "J/FLOP")
 """Factors that others take the place of: not given means worked out, not missing."""
@@ -43,12 +61,7 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
     yield "Low takes every factor at its cheapest at once, high at its dearest: bounds under these"
     yield "assumptions, not an interval of confidence."
     yield ""
-    yield "assumptions"
-    for one in estimate.assumptions:
-        if one.known or one.name not in ALTERNATIVES:
-            yield f"  {assumption(one)}"
-    for note in estimate.notes:
-        yield f"  note: {note}"
+    yield from _grounds(estimate.assumptions, estimate.notes)
 
 
 def alternatives_lines(
@@ -62,6 +75,30 @@ def alternatives_lines(
         emissions = [figure(corner.operational_tco2e) for corner in corners]
         rows.append([changed, to, *energies, *emissions])
     yield from aligned(rows, texts=2)
+
+
+def best_lines(best: Best) -> Iterator[str]:
+    """Size and tokens for a loss or a budget, then what they rest on."""
+    yield f"for {best.asked}"
+    rows = [["", *(choice.corner for choice in best.choices)]]
+    for label, name in ALLOCATED:
+        rows.append([label, *(figure(getattr(one.best, name)) for one in best.choices)])
+    for label, name in SPENT:
+        rows.append([label, *(figure(getattr(one, name)) for one in best.choices)])
+    yield from aligned(rows)
+    if any(choice.best.extrapolated for choice in best.choices):
+        yield "beyond the runs that the scaling law was fitted to: extrapolated"
+    yield ""
+    yield from _grounds(best.assumptions, best.notes)
+
+
+def _grounds(assumptions: Iterable[Factor], notes: Iterable[str]) -> Iterator[str]:
+    yield "assumptions"
+    for one in assumptions:
+        if one.known or one.name not in ALTERNATIVES:
+            yield f"  {assumption(one)}"
+    for note in notes:
+        yield f"  note: {note}"
 
 
 def validation_lines(
@@ -110,8 +147,8 @@ def figure(value: float) -> str:
         >>> figure(1287.06), figure(0.0123), figure(8.4e22), figure(float("nan"))
         ('1,287', '0.0123', '8.4e+22', 'unknown')
     """
-    if math.isnan(value):
-        return "unknown"
+    if not math.isfinite(value):
+        return "unknown" if math.isnan(value) else "no bound"
     if value >= 1e9:  # noqa: PLR2004 - where digits stop being read
         return f"{value:.3g}"
     if value >= 100:  # noqa: PLR2004 - three digits before the point

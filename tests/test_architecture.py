@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": {"planning_tables", "grid", "analysis"},
     "alternatives": {"planning", "planning_tables", "analysis"},
     "validation": {"planning", "planning_tables", "analysis"},
+    "budget": {"planning", "analysis"},
     "estimate_text": {"analysis"},
     "sensors": {"data"},
     "sensors.replay": {"sensors", "record"},
@@ -66,7 +67,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "api": ANYTHING,
     "cli": ANYTHING,
-    "cli_estimate": {"planning", "alternatives", "validation", "estimate_text", "api", "analysis"},
+    "cli_estimate": {
+        "planning",
+        "alternatives",
+        "budget",
+        "validation",
+        "estimate_text",
+        "api",
+        "analysis",
+    },
     "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
@@ -77,6 +86,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "exporters": {"api"},
     "workloads": {"analysis"},
     "planning": {"run"},
+    "estimate_text": {"budget"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {

@@ -12,6 +12,7 @@ import pytest
 
 import greenai
 from greenai import alternatives, api, cli, planning, validation
+from greenai.budget import best_plan
 from greenai.errors import GridError, OrderError
 from greenai.planning import calibration_of
 from greenai.planning_tables import hardware, models, prior, published
@@ -323,3 +324,52 @@ def test_the_table_of_published_runs_is_printed(capsys: pytest.CaptureFixture[st
     assert "OUTSIDE" in out
     assert exit_code("estimate", "--validate", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["checks"]) > 30
+
+
+def test_a_budget_buys_less_where_a_flop_is_dear() -> None:
+    plan = planning.Plan(accelerator="H100", pue=1.2, country="FRA")
+    low, mid, high = best_plan(plan, budget_kwh=1e5).choices
+    assert low.best.parameters < mid.best.parameters < high.best.parameters
+    assert low.best.loss_nats > mid.best.loss_nats > high.best.loss_nats
+    for one in (low, mid, high):
+        assert one.energy_kwh == pytest.approx(1e5)
+        assert one.operational_kg == pytest.approx(1e5 * 56.039 / 1000)
+    by_kg = best_plan(plan, budget_kg=1e5 * 56.039 / 1000).choices[1]
+    assert by_kg.best.flops == pytest.approx(mid.best.flops)
+
+
+def test_the_estimate_of_the_best_model_is_its_budget() -> None:
+    plan = planning.Plan(accelerator="H100", pue=1.2)
+    best = best_plan(plan, budget_kwh=1e5).choices[1].best
+    made = greenai.estimate(
+        parameters=best.parameters, tokens=best.tokens, accelerator="H100", pue=1.2
+    )
+    assert made.mid.energy_mwh == pytest.approx(100.0)
+
+
+def test_a_loss_near_the_floor_has_an_unbounded_price(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--target-loss", "1.85", "--accelerator", "H100")
+    assert exit_code("estimate", *words) == 0
+    out = capsys.readouterr().out
+    assert "no bound" in out
+    assert "arXiv:2404.10102" in out
+    assert exit_code("estimate", *words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["choices"][2]["energy_kwh"] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "change", "said"),
+    [
+        ({}, {}, "0 of target loss"),
+        ({"budget_kwh": 1.0, "budget_kg": 1.0}, {}, "2 of target loss"),
+        ({"budget_kwh": -1.0}, {}, "budget is -1 kWh"),
+        ({"target_loss": 1.0}, {}, "not above"),
+        ({"budget_kg": 1.0}, {"intensity_g_per_kwh": 0.0}, "any number"),
+        ({"budget_kwh": 1.0}, {"tokens": 1e9}, "what is to be found"),
+    ],
+)
+def test_a_budget_that_says_nothing_is_refused(
+    asked: dict[str, float], change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(OrderError, match=said):
+        best_plan(planning.Plan(**{"accelerator": "H100", **change}), **asked)
