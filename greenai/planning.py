@@ -48,6 +48,9 @@ EMBODIED_SOURCE = (
 PRIOR_HARDWARE = ("A100", "H100 SXM", "H800")
 """What the published runs that the utilisation is from ran on."""
 
+MEASURED_MIN = 0.995
+"""Share of a run's energy above which its J/FLOP is called measured."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Calibration:
@@ -57,13 +60,15 @@ class Calibration:
         low: Lower bound of its energy, over its FLOPs.
         mid: Joules per FLOP.
         high: Upper bound.
-        source: Which run, of which boundary and coverage.
+        source: Which run, of which boundary, and how far its energy was measured.
+        basis: ``measured``, or ``assumed`` where a part of the energy is modelled or assumed.
     """
 
     low: float
     mid: float
     high: float
     source: str
+    basis: Basis = "measured"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +172,11 @@ def calibration_of(run: Run) -> Calibration:
     Raises:
         OrderError: Its energy or its FLOPs are unknown.
     """
-    summary = run.summary()
-    steps_j, flops = summary["steps_j"], summary["flops"]
-    if not (steps_j and flops and steps_j > 0 and flops > 0):
-        missing = "FLOPs" if not flops else "energy of its steps"
+    summary, steps = run.summary(), run.steps()
+    known = steps[steps["energy_j"].notna() & steps["flops"].notna()]
+    steps_j, flops = float(known["energy_j"].sum()), float(known["flops"].sum())
+    if not (steps_j > 0 and flops > 0):
+        missing = "FLOPs" if steps["flops"].isna().all() else "energy of its steps"
         raise OrderError(
             f"The {missing} of run {run.run_id} is unknown.",
             "It says nothing of joules per FLOP; no prior was taken instead.",
@@ -178,16 +184,20 @@ def calibration_of(run: Run) -> Calibration:
         )
     whole = summary["energy_j"]
     low, high = (
-        1.0 if bound is None else bound / whole
+        1.0 if bound is None or not whole else bound / whole
         for bound in (summary["energy_low_j"], summary["energy_high_j"])
     )
     mid = steps_j / flops
+    trust = summary["trust"]
+    measured = trust.get("measured") or 0.0
+    said = ", ".join(f"{share:.0%} {kind}" for kind, share in trust.items() if share)
     source = (
-        f"steps of run {run.run_id}: energy of {summary['energy_boundary']}, coverage "
-        f"{summary['coverage']:.0%}; low and high are what its sensors leave open, not how another "
-        "size or another machine would differ; validation and checkpoints are not in it"
+        f"{len(known)} steps of run {run.run_id}, {said}: energy of "
+        f"{summary['energy_boundary']}; low and high are what its sensors leave open, not how "
+        "another size or machine would differ; validation and checkpoints are not in it"
     )
-    return Calibration(mid * min(1.0, low), mid, mid * max(1.0, high), source)
+    basis: Basis = "measured" if measured >= MEASURED_MIN else "assumed"
+    return Calibration(mid * min(1.0, low), mid, mid * max(1.0, high), source, basis)
 
 
 def _check(plan: Plan) -> None:
@@ -337,7 +347,7 @@ def _calibrated(plan: Plan) -> Factor:
             "give parameters and tokens",
         )
     one = plan.calibration
-    return Factor(name, one.low, one.mid, one.high, "measured", one.source)
+    return Factor(name, one.low, one.mid, one.high, one.basis, one.source)
 
 
 def _intensity(plan: Plan, notes: list[str]) -> Factor:

@@ -8,6 +8,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import greenai
@@ -158,17 +159,17 @@ def test_an_unknown_place_names_the_nearest() -> None:
         greenai.estimate(**LLAMA, country="USA", region="Californa")
 
 
-def a_run(**change: Any) -> Any:
+def a_run(measured: float = 1.0, **change: Any) -> Any:
+    columns = {"energy_j": [math.nan, 8e5, 1.2e6], "flops": [2e17, 2e17, 2e17]}
     summary = {
-        "steps_j": 2e6,
-        "flops": 4e17,
         "energy_j": 4e6,
         "energy_low_j": 3.8e6,
         "energy_high_j": 4.4e6,
         "energy_boundary": "GPU only",
-        "coverage": 1.0,
+        "trust": {"measured": measured, "modelled": 1 - measured, "assumed": 0.0},
     }
-    return SimpleNamespace(run_id="dense-1", summary=lambda: {**summary, **change})
+    steps = pd.DataFrame({**columns, **change})
+    return SimpleNamespace(run_id="dense-1", summary=lambda: summary, steps=lambda: steps)
 
 
 def test_a_measured_run_takes_the_place_of_hours_times_power(
@@ -176,6 +177,7 @@ def test_a_measured_run_takes_the_place_of_hours_times_power(
 ) -> None:
     monkeypatch.setattr(api, "load", lambda _: a_run())
     made = greenai.estimate(parameters=1e9, tokens=1e12, calibrate="runs/dense")
+    # 2 MJ of the steps whose energy is known, over their own 4e17 FLOPs alone
     assert made.mid.it_energy_mwh == pytest.approx(6e21 * 5e-12 / 3.6e9)
     assert made.low.it_energy_mwh == pytest.approx(made.mid.it_energy_mwh * 0.95)
     assert made.high.it_energy_mwh == pytest.approx(made.mid.it_energy_mwh * 1.10)
@@ -183,10 +185,16 @@ def test_a_measured_run_takes_the_place_of_hours_times_power(
     assert math.isnan(made.mid.accelerator_hours)  # no accelerator was given: hours are unknown
 
 
-@pytest.mark.parametrize("missing", ["flops", "steps_j"])
+def test_a_run_that_is_partly_modelled_is_not_called_measured() -> None:
+    found = calibration_of(a_run(measured=0.6))
+    assert found.basis == "assumed"
+    assert "60% measured, 40% modelled" in found.source
+
+
+@pytest.mark.parametrize("missing", ["flops", "energy_j"])
 def test_a_run_without_flops_or_energy_calibrates_nothing(missing: str) -> None:
     with pytest.raises(OrderError, match="unknown"):
-        calibration_of(a_run(**{missing: None}))
+        calibration_of(a_run(**{missing: [math.nan] * 3}))
 
 
 def test_every_accelerator_has_sourced_figures() -> None:
