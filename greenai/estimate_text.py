@@ -125,6 +125,9 @@ def validation_lines(
         verdict = "inside" if guess.inside else "OUTSIDE"
         rows.append([f"  {guess.model}", *map(figure, values), verdict, guess.boundary])
     yield from aligned(rows, last_is_text=True)
+    for guess in predictions:
+        if guess.remark:
+            yield f"  {guess.model}: {guess.remark}"
     yield "  The measured energy is of the accelerators alone, the estimate holds their hosts too."
 
 

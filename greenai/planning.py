@@ -34,6 +34,8 @@ POWER_SOURCE = (
     "0.85 / 1.10 / 1.30 x TDP: H100 alone (arXiv:2503.05804), V100 with its host "
     "(arXiv:2104.10350), A100 with host, network and storage (arXiv:2211.02001)"
 )
+TDP_MIN_W = 300
+"""The least TDP among the measurements that the shares are from."""
 SERVER_KG = 2500.0
 ACCELERATORS_PER_SERVER = 8
 LIFE_YEARS = (6.0, 5.0, 3.0)
@@ -141,7 +143,7 @@ def estimate_plan(plan: Plan) -> Estimate:
         accelerator_hours=_given("accelerator-hours", plan.accelerator_hours, "worked out"),
         peak_flop_per_s=peak,
         mfu=_mfu(plan, flops, peak, notes),
-        power_w=_power(plan, chosen),
+        power_w=_power(plan, chosen, notes),
         j_per_flop=_calibrated(plan),
         accelerators=_given(
             "accelerators", plan.accelerators, "The number is not given: wall time is unknown."
@@ -233,6 +235,13 @@ def _check(plan: Plan) -> None:
             "Hours and energy cannot be worked out; none is assumed.",
             f"use one of {', '.join(models())}, or give peak FLOP/s and power, or a measured run",
         )
+    found = (plan.accelerator, plan.peak_flop_per_s, plan.accelerator_hours, plan.calibration)
+    if all(one is None for one in found):
+        raise OrderError(
+            "Power was given without hours or a rate.",
+            "Hours and energy cannot be worked out; no rate is assumed.",
+            "give accelerator-hours, an accelerator, or its peak FLOP/s",
+        )
     if plan.price_per_kwh is not None and plan.price_per_hour is not None:
         raise OrderError(
             "A price per kWh and one per accelerator-hour were given.",
@@ -242,12 +251,10 @@ def _check(plan: Plan) -> None:
 
 
 def _value(name: str, value: Value, basis: Basis = "given", source: str = "") -> Factor:
-    if isinstance(value, tuple):
-        low, mid, high = value
-        return Factor(name, low, mid, high, basis, source)
-    if math.isnan(value):
+    low, mid, high = value if isinstance(value, tuple) else (value, value, value)
+    if math.isnan(mid):
         raise OrderError(f"{name} is NaN.", "Nothing can be worked out with it.", "give a number")
-    return exact(name, value, basis, source)
+    return Factor(name, low, mid, high, basis, source)
 
 
 def _given(name: str, value: Value | None, absent: str) -> Factor:
@@ -325,12 +332,17 @@ def _implied_mfu(given_hours: Value, flops: Factor, peak: Factor) -> Factor:
     return Factor("MFU", low, mid, high, "calculated", "FLOPs over hours and peak")
 
 
-def _power(plan: Plan, chosen: Hardware | None) -> Factor:
+def _power(plan: Plan, chosen: Hardware | None, notes: list[str]) -> Factor:
     name = "power of one accelerator with its host, W"
     if plan.power_w is not None:
         return _value(name, plan.power_w)
     if chosen is None:
         return unknown(name, "No accelerator was given; the measured run's J/FLOP is used.")
+    if chosen.tdp_w < TDP_MIN_W:
+        notes.append(
+            f"The host's share of the power is that of accelerators of {TDP_MIN_W} W and more: "
+            f"beside {chosen.tdp_w:g} W a host weighs more, and the energy is too low."
+        )
     low, mid, high = (share * chosen.tdp_w for share in POWER_SHARE)
     source = f"{POWER_SOURCE}; TDP {chosen.tdp_w:g} W: {chosen.tdp_source}"
     return Factor(name, low, mid, high, "measured prior", source)

@@ -123,6 +123,9 @@ def test_hours_and_flops_tell_the_utilisation() -> None:
         ({"tokens": None}, "parameters were given without tokens"),
         ({"parameters": None, "tokens": None}, "Neither parameters and tokens nor"),
         ({"accelerator": None}, "No accelerator was given"),
+        ({"accelerator": None, "power_w": 400.0}, "without hours or a rate"),
+        ({"pue": (math.nan, math.nan, math.nan)}, "PUE is NaN"),
+        ({"pue": (1.1, 1.2, math.nan)}, "low <= mid <= high"),
         ({"accelerator": "H1000"}, "did you mean H100"),
         ({"pue": 0.9}, "PUE is 0.9"),
         ({"pue": math.nan}, "PUE is NaN"),
@@ -381,3 +384,22 @@ def test_a_budget_that_says_nothing_is_refused(
 ) -> None:
     with pytest.raises(OrderError, match=said):
         best_plan(planning.Plan(**{"accelerator": "H100", **change}), **asked)
+
+
+def test_a_figure_that_is_not_reproduced_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [run] = [one for one in published() if one.model == "GPT-3"]
+    wrong = dataclasses.replace(run, pue=1.2)
+    monkeypatch.setattr(validation, "published", lambda: (wrong,))
+    assert exit_code("estimate", "--validate") == 1
+    out, err = capsys.readouterr()
+    assert "DIFFERS" in out
+    assert "not reproduced" in err
+
+
+def test_a_small_accelerator_is_said_to_be_beyond_the_priors() -> None:
+    notes = " ".join(greenai.estimate(**{**LLAMA, "accelerator": "L4"}).notes)
+    assert "none of L4 is tabled" in notes
+    assert "a host weighs more" in notes
+    assert "weighs more" not in " ".join(greenai.estimate(**LLAMA).notes)
