@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from greenai.analysis.compare import Comparison
     from greenai.analysis.estimate import Estimate
+    from greenai.factors import Value
     from greenai.live.hook import StepHook
-    from greenai.planning import Value
     from greenai.run import Run
 
 __all__ = [

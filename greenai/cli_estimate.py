@@ -12,7 +12,7 @@ from greenai.errors import OrderError
 if TYPE_CHECKING:
     from greenai.analysis.estimate import Estimate
     from greenai.budget import Best
-    from greenai.planning import Value
+    from greenai.factors import Value
 
 TRIPLE = 3
 _RANGE = "One number, or low,mid,high."

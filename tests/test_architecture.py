@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "grid": {"data"},
     "accelerators": {"data"},
     "planning_tables": {"data", "accelerators", "analysis"},
-    "planning": {"planning_tables", "grid", "analysis"},
+    "factors": {"planning_tables", "grid", "analysis"},
+    "planning": {"factors", "planning_tables", "analysis"},
     "alternatives": {"planning", "planning_tables", "analysis"},
     "validation": {"planning", "planning_tables", "analysis"},
     "budget": {"planning", "analysis"},
@@ -69,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "cli_estimate": {
         "planning",
+        "factors",
         "alternatives",
         "budget",
         "validation",
@@ -85,6 +87,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     # Imports under TYPE_CHECKING only: a name in a signature, nothing that runs.
     "exporters": {"api"},
     "workloads": {"analysis"},
+    "factors": {"planning"},
     "planning": {"run"},
     "estimate_text": {"budget"},
 }
