@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenai.api import Run, compare, load, phase, scaling, track
+    from greenai.api import Run, compare, estimate, load, phase, scaling, track
     from greenai.errors import (
         ComparisonError,
         GreenAIError,
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Run": "greenai.api",
     "compare": "greenai.api",
+    "estimate": "greenai.api",
     "load": "greenai.api",
     "phase": "greenai.api",
     "scaling": "greenai.api",
@@ -48,6 +49,7 @@ __all__ = [
     "SensorError",
     "__version__",
     "compare",
+    "estimate",
     "load",
     "phase",
     "scaling",

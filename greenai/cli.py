@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
+from greenai.cli_estimate import estimate
 from greenai.errors import GreenAIError, RecordError
 from greenai.options import sensor_names, span, unit
 from greenai.scaling_command import scaling
@@ -276,6 +277,7 @@ def bench(
 
 
 app.command()(scaling)
+app.command()(estimate)
 
 
 @app.command()

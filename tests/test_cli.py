@@ -100,7 +100,8 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    for name in ("report", "compare", "export", "doctor", "bench", "scaling", "version"):
+    names = ("report", "compare", "export", "doctor", "bench", "estimate", "scaling", "version")
+    for name in names:
         assert f" {name} " in answer.stdout
 
 
