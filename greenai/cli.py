@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
+from greenai.cli_factors import Country, IntensityFile, Pue, Region, intensity_of
 from greenai.errors import GreenAIError, RecordError
 
 if TYPE_CHECKING:
@@ -70,14 +71,6 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
 ]
-Country = Annotated[
-    str | None,
-    typer.Option(help="Country of the grid, ISO 3166 alpha-3; else as recorded, else the world."),
-]
-Region = Annotated[str | None, typer.Option(help="State, province or zone of that country.")]
-Pue = Annotated[
-    float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
-]
 
 
 def _span(seconds: float) -> float:
@@ -109,13 +102,18 @@ def report(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    intensity_file: IntensityFile = None,
 ) -> None:
-    """Show a run: energy, emissions, phases; and write the page with its plots."""
+    """Show a run: energy, emissions, phases; and write the page with its plots.
+
+    Other factors than the recorded ones compute it anew; the record itself is never changed.
+    """
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.report_html import write_report  # noqa: PLC0415 - the same
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
 
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue)
+    series = intensity_of(intensity_file)
+    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
     _console().print(run_report(loaded))
     path = html or run / "report.html"
     try:
