@@ -49,8 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "merging": {"record", "analysis", "sensors.base"},
     "shortfalls": {"merging", "analysis", "record.types"},
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
-    "energy_utc": {"merging", "analysis", "grid", "record.types"},
+    "energy_utc": {"merging", "analysis", "record.types"},
     "intensity_file": {"analysis"},
+    "embodied": {"analysis", "data"},
+    "accounts": {"embodied", "merging", "shortfalls", "analysis"},
     "run": {
         "energy_utc",
         "merging",
@@ -73,6 +75,8 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     # Imports under TYPE_CHECKING only: a name in a signature, nothing that runs.
     "exporters": {"api"},
     "workloads": {"analysis"},
+    "energy_utc": {"grid"},
+    "accounts": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {

@@ -104,8 +104,9 @@ class Weighted:
     Attributes:
         g_per_kwh: Mean over all energy, holes filled; NaN where a part stays open.
         known_g_per_kwh: Mean over the energy that has a figure; NaN without any.
-        low_g_per_kwh: Least figure that any of the energy had; NaN where a part stays open.
-        high_g_per_kwh: Greatest one.
+        low_g_per_kwh: The mean had all holes been as low as the least figure known; NaN where a
+            part stays open.
+        high_g_per_kwh: The mean had all been as high as the greatest.
         series_share: Share of the energy whose figure is the series'.
         estimated_share: The part of it whose figure is a forecast or an estimate.
         filled_share: Share whose figure is the yearly factor's.
@@ -223,19 +224,23 @@ def weigh(
     hole_j += outside_j if outside_j > CLOSES * total_j else 0.0
     emitted_g = float((energy_j[known] * figures[known]).sum()) / J_PER_KWH
     known_j = float(energy_j[known].sum())
-    used = figures[known & (energy_j > 0)].tolist()
+    in_series_g, figured = emitted_g, figures[known].tolist()
     fill = yearly if yearly is not None and hole_j and yearly.fills(series) else None
     if fill is not None:
         emitted_g += hole_j / J_PER_KWH * fill.g_per_kwh
         known_j += hole_j
-        used.append(fill.g_per_kwh)
+        figured.append(fill.g_per_kwh)
     known_mean = emitted_g * J_PER_KWH / known_j if known_j else math.nan
     is_open = bool(hole_j) and fill is None
+    low, high = (
+        math.nan if is_open else (in_series_g * J_PER_KWH + hole_j * figure) / known_j
+        for figure in (min(figured, default=math.nan), max(figured, default=math.nan))
+    )
     return Weighted(
         g_per_kwh=math.nan if is_open else known_mean,
         known_g_per_kwh=known_mean,
-        low_g_per_kwh=math.nan if is_open else min(used),
-        high_g_per_kwh=math.nan if is_open else max(used),
+        low_g_per_kwh=low,
+        high_g_per_kwh=high,
         series_share=float(energy_j[known].sum()) / total_j,
         estimated_share=float(energy_j[known & series.estimated].sum()) / total_j,
         filled_share=hole_j / total_j if fill is not None else 0.0,
