@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
-from greenai.cli_factors import Country, IntensityFile, Pue, Region, intensity_of
+from greenai.cli_factors import Country, IntensityFile, Pue, Region, Service, Zone, intensity_of
 from greenai.errors import GreenAIError, RecordError
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ def report(
     region: Region = None,
     pue: Pue = None,
     intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
@@ -112,7 +114,7 @@ def report(
     from greenai.exporters.report_html import write_report  # noqa: PLC0415 - the same
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
 
-    series = intensity_of(intensity_file)
+    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
     loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
     _console().print(run_report(loaded))
     path = html or run / "report.html"

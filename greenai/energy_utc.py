@@ -10,13 +10,15 @@ from greenai.analysis.course import course
 from greenai.analysis.footprint import footprint
 from greenai.analysis.intensity import Yearly
 from greenai.analysis.series import BRIDGED
+from greenai.errors import RecordError
+from greenai.merging import to_utc_ns
 
 if TYPE_CHECKING:
     from greenai.analysis.footprint import Footprint
     from greenai.analysis.series import Series
     from greenai.grid import Intensity
     from greenai.merging import Part
-    from greenai.record.types import Anchor
+    from greenai.record.types import Anchor, Record
     from greenai.units import Floats, Ns
 
 FOREVER_NS = np.iinfo(np.int64).max
@@ -46,6 +48,28 @@ def energy_over(parts: tuple[Part, ...], edges_utc_ns: Ns) -> Floats:
             at_edge_j = course(one.series, cut.edges_ns[:-1]).energy_at(edges_ns)
             energy_j += np.diff(at_edge_j + _bridged_at(one.series, edges_ns, first_ns, last_ns))
     return energy_j
+
+
+def span_utc_ns(record: Record) -> tuple[int, int]:
+    """Start and end of a run in UTC, from its marks and anchors alone.
+
+    Raises:
+        RecordError: The run has no moment at all.
+    """
+    starts, ends = [], []
+    for attempt in record.attempts:
+        if attempt.anchors and len(attempt.marks.t_ns):
+            edges_ns = to_utc_ns(attempt.anchors, attempt.marks.t_ns[[0, -1]])
+            starts.append(int(edges_ns[0]))
+            ends += [int(edges_ns[1]), attempt.anchors[-1].utc_ns]
+    if not starts:
+        raise RecordError(
+            "The run has no marks.",
+            "Nobody knows when it took place; no intensity was fetched.",
+            "look at it without --intensity",
+            path=record.folder,
+        )
+    return min(starts), max(ends)
 
 
 def yearly_of(intensity: Intensity) -> Yearly | None:

@@ -288,6 +288,7 @@ def _about_series(weighted: Weighted, series: IntensitySeries, filled_by: str) -
             f"energy ({series.signal}, {series.basis} basis{fetched})."
         )
     ]
+    said += series.problems
     if weighted.estimated_share > 0:
         said.append(
             f"For {weighted.estimated_share:.1%} of the energy the intensity is a forecast or an "

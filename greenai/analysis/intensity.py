@@ -57,6 +57,7 @@ class IntensitySeries:
         source: Where the figures come from, and how they were converted.
         place: Zone or country; empty is unknown.
         fetched_utc: When they were fetched, ISO 8601; None for a file.
+        problems: Why parts are missing, in sentences.
     """
 
     edges_utc_ns: Ns
@@ -67,6 +68,7 @@ class IntensitySeries:
     source: str
     place: str = ""
     fetched_utc: str | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def years(self) -> str:
@@ -131,6 +133,7 @@ def series_of(
     source: str,
     place: str = "",
     fetched_utc: str | None = None,
+    problems: tuple[str, ...] = (),
     now_utc_ns: int | None = None,
 ) -> IntensitySeries:
     """Make a series of rows in any order; time between two rows is a hole.
@@ -142,6 +145,7 @@ def series_of(
         source: Where the rows come from.
         place: Zone or country.
         fetched_utc: When they were fetched, ISO 8601.
+        problems: Why parts are missing, in sentences.
         now_utc_ns: A row that is no estimate may not end after this moment; None lets all be.
 
     Returns:
@@ -186,6 +190,7 @@ def series_of(
         source=source,
         place=place,
         fetched_utc=fetched_utc,
+        problems=problems,
     )
 
 
