@@ -119,6 +119,7 @@ def _emissions(footprint: Footprint) -> tuple[Fact, ...]:
     known = math.isfinite(footprint.operational_co2e_g)
     mass = quantities.mass(footprint.operational_co2e_g)
     year = "unknown year" if footprint.intensity_year is None else str(footprint.intensity_year)
+    when = year if footprint.over_time is None else "as it changed with time"
     facts = [
         Fact(
             "Operational emissions",
@@ -140,7 +141,8 @@ def _emissions(footprint: Footprint) -> tuple[Fact, ...]:
         Fact(
             "Carbon intensity",
             f"{quantities.decimal(footprint.intensity_g_per_kwh)} gCO₂e/kWh",
-            f"{printable(footprint.place)}, {year}, {footprint.intensity_basis} basis, average",
+            f"{printable(footprint.place)}, {when}, {footprint.intensity_basis} basis, "
+            f"{footprint.intensity_signal}",
         ),
         Fact("Source", printable(footprint.intensity_source, limit=400)),
     ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from greenai.analysis.compare import Comparison
     from greenai.analysis.estimate import Estimate
+    from greenai.analysis.intensity import IntensitySeries
     from greenai.analysis.lens import Lens
     from greenai.analysis.scaling import Scaling
     from greenai.factors import Value
@@ -136,6 +137,7 @@ def load(
     country: str | None = None,
     region: str | None = None,
     pue: float | None = None,
+    intensity: IntensitySeries | None = None,
 ) -> Run:
     """Read a run, live or finished, whole or killed.
 
@@ -145,6 +147,8 @@ def load(
         country: Country of the grid, instead of the recorded one.
         region: Region of it.
         pue: Power usage effectiveness, instead of the recorded one.
+        intensity: Intensity that changes with time, as from ``read_intensity``; the record is not
+            changed by it.
 
     Returns:
         The run with its tables, totals and emissions.
@@ -156,7 +160,8 @@ def load(
     from greenai.record.reader import open_record  # noqa: PLC0415 - loads pyarrow
     from greenai.run import Run  # noqa: PLC0415 - loads pandas
 
-    return Run(open_record(Path(path), partial=partial), country=country, region=region, pue=pue)
+    record = open_record(Path(path), partial=partial)
+    return Run(record, country=country, region=region, pue=pue, intensity=intensity)
 
 
 def compare(

@@ -16,6 +16,7 @@ import typer
 
 import greenai
 from greenai.cli_estimate import estimate
+from greenai.cli_factors import IntensityFile, Service, Zone, intensity_of
 from greenai.errors import GreenAIError, RecordError
 from greenai.options import sensor_names, span, unit
 from greenai.scaling_command import scaling
@@ -78,13 +79,20 @@ def report(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
 ) -> None:
-    """Show a run: energy, emissions, phases; and write the page with its plots."""
+    """Show a run: energy, emissions, phases; and write the page with its plots.
+
+    Other factors than the recorded ones compute it anew; the record itself is never changed.
+    """
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.report_html import write_report  # noqa: PLC0415 - the same
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
 
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue)
+    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
+    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
     _console().print(run_report(loaded))
     path = html or run / "report.html"
     try:

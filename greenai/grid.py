@@ -37,7 +37,7 @@ class Intensity:
         country: ISO 3166-1 alpha-3 code; ``WLD`` is the world.
         region: Lower-case name of the region; None is the whole country.
         name: Name for people.
-        year: The year that the figure is about.
+        year: The year that the figure is about; None is not stated.
         source: Where the figure comes from.
         licence: Under which it is passed on.
         basis: ``direct`` counts the stack only, ``lifecycle`` also fuel and plant.
@@ -49,7 +49,7 @@ class Intensity:
     country: str
     region: str | None
     name: str
-    year: int
+    year: int | None
     source: str
     licence: str
     basis: Basis
@@ -72,7 +72,8 @@ def intensity(country: str | None, region: str | None = None) -> Intensity:
 
     Args:
         country: ISO 3166-1 alpha-3 code, in any case; None takes the world average, flagged.
-        region: State, province or bidding zone: its name or short code, in any case.
+        region: State, province, bidding zone or ``gcp:`` and a region of Google Cloud: its name or
+            short code, in any case.
 
     Returns:
         The yearly factor in gCO2e/kWh with its source.
@@ -173,7 +174,7 @@ def _factor(row: _Row) -> Intensity:
         country=row.code,
         region=row.region or None,
         name=row.name,
-        year=int(row.year),
+        year=int(row.year) if row.year else None,
         source=row.source,
         licence=row.licence,
         basis=cast("Basis", row.basis),

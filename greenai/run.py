@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from greenai import grid
-from greenai.analysis.footprint import Footprint, footprint
+from greenai.analysis.footprint import footprint_over_time
+from greenai.analysis.intensity import mean_over, weigh
 from greenai.analysis.node import node_energies
 from greenai.crosscheck import codecarbon_check
+from greenai.energy_utc import constant_footprint, energy_over, yearly_of
 from greenai.errors import RecordError
 from greenai.merging import (
     curves_of,
@@ -35,6 +37,8 @@ from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.analysis.comparable import RunFigures
+    from greenai.analysis.footprint import Footprint
+    from greenai.analysis.intensity import IntensitySeries
     from greenai.merging import Part, PowerCurve
     from greenai.record.types import Record
 
@@ -47,6 +51,7 @@ class Run:
         country: Country of the factor; None takes the one recorded with the run.
         region: Region of the factor, likewise.
         pue: Power usage effectiveness, likewise.
+        intensity: Intensity that changes with time; the yearly factor then only fills its holes.
     """
 
     def __init__(
@@ -56,8 +61,10 @@ class Run:
         country: str | None = None,
         region: str | None = None,
         pue: float | None = None,
+        intensity: IntensitySeries | None = None,
     ) -> None:
         self.record = record
+        self._series = intensity
         settings = record.manifest.get("settings") or {}
 
         def recorded(name: str, kind: type | tuple[type, ...]) -> Any:
@@ -106,7 +113,7 @@ class Run:
     def _steps(self) -> pd.DataFrame:
         frame = steps_of(self.parts)
         start_ns = start_utc_ns(self.parts) or 0
-        factor_g_per_j = self._intensity.g_per_kwh * (self._pue or 1.0) / J_PER_KWH
+        g_per_kwh = self._step_intensity(frame)
         frame = frame.assign(
             run_id=self.run_id,
             variant=self.variant,
@@ -115,8 +122,8 @@ class Run:
             end_s=(frame["end_utc_ns"] - start_ns) / NS_PER_S,
             power_w=frame["energy_j"] / frame["duration_s"].where(frame["duration_s"] > 0),
             pue=math.nan if self._pue is None else self._pue,
-            intensity_g_per_kwh=self._intensity.g_per_kwh,
-            operational_co2e_g=frame["energy_j"] * factor_g_per_j,
+            intensity_g_per_kwh=g_per_kwh,
+            operational_co2e_g=frame["energy_j"] * g_per_kwh * ((self._pue or 1.0) / J_PER_KWH),
         )
         return frame[list(STEP_COLUMNS)]
 
@@ -171,7 +178,11 @@ class Run:
         return _ratio(covered, wanted) * _ratio(present, expected)
 
     def footprint(
-        self, country: str | None = None, region: str | None = None, pue: float | None = None
+        self,
+        country: str | None = None,
+        region: str | None = None,
+        pue: float | None = None,
+        intensity: IntensitySeries | None = None,
     ) -> Footprint:
         """Operational emissions with the recorded factors, or with others.
 
@@ -179,6 +190,8 @@ class Run:
             country: ISO 3166 alpha-3 code; None keeps the recorded one.
             region: Region of that country.
             pue: Power usage effectiveness; None keeps the recorded one.
+            intensity: Intensity that changes with time; its holes are filled by the yearly factor
+                of the country where that counts the same. With a country alone it is not used.
 
         Raises:
             GridError: The country or the region is unknown.
@@ -188,19 +201,28 @@ class Run:
         used = (
             grid.intensity(country or self._intensity_code(), region) if other else self._intensity
         )
-        return footprint(
-            self.energy(),
-            used.g_per_kwh,
-            source=used.source,
-            place=used.place,
-            year=used.year,
-            basis=used.basis,
-            world_average=used.is_world_average,
-            pue=self._pue if pue is None else pue,
-            components=self.components(),
-            trust=self.trust(),
-            coverage=self.coverage(),
+        about: dict[str, Any] = {
+            "pue": self._pue if pue is None else pue,
+            "components": self.components(),
+            "trust": self.trust(),
+            "coverage": self.coverage(),
+        }
+        series = intensity if intensity is not None or other else self._series
+        if series is None:
+            return constant_footprint(self.energy(), used, **about)
+        yearly, energy_j = yearly_of(used), energy_over(self.parts, series.edges_utc_ns)
+        weighted = weigh(energy_j, self.energy(), series, yearly)
+        filled_by = yearly.name if yearly is not None else ""
+        return footprint_over_time(self.energy(), weighted, series, filled_by=filled_by, **about)
+
+    def _step_intensity(self, frame: pd.DataFrame) -> Any:
+        """Intensity of each step, in g/kWh."""
+        if self._series is None:
+            return self._intensity.g_per_kwh
+        start_ns, end_ns = (
+            frame[name].to_numpy(dtype=np.int64) for name in ("start_utc_ns", "end_utc_ns")
         )
+        return mean_over(start_ns, end_ns, self._series, yearly_of(self._intensity))
 
     def components(self) -> tuple[str, ...]:
         """Kinds of device that have energy, in report order."""
@@ -273,6 +295,10 @@ class Run:
             "intensity_source": emitted.intensity_source,
             "intensity_year": emitted.intensity_year,
             "intensity_place": emitted.place,
+            "intensity_basis": emitted.intensity_basis,
+            "intensity_signal": emitted.intensity_signal,
+            "intensity_fetched_utc": emitted.intensity_fetched_utc,
+            "intensity_over_time": emitted.to_json()["over_time"],
             "operational_co2e_g": emitted.operational_co2e_g,
             "warmup_s": self.warmup_s(),
             "job_cpu_share": job.share,

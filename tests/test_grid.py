@@ -32,10 +32,19 @@ def upstream(name: str) -> Any:
     return json.loads((files("codecarbon") / "data" / "private_infra" / name).read_text("utf-8"))
 
 
-def upstream_rows() -> dict[tuple[str, str], tuple[float, int]]:
+CLOUD = "gcp:"
+"""How the name of a region of Google Cloud begins."""
+
+
+def upstream_cloud() -> list[dict[str, str]]:
+    text = (files("codecarbon") / "data" / "cloud" / "impact.csv").read_text("utf-8-sig")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def upstream_rows() -> dict[tuple[str, str], tuple[float, int | None]]:
     """Build the table's figures and years anew from CodeCarbon's files."""
     world = upstream("carbon_intensity_per_source.json")["world_average"]
-    rows: dict[tuple[str, str], tuple[float, int]] = {(grid.WORLD, ""): (world, 2018)}
+    rows: dict[tuple[str, str], tuple[float, int | None]] = {(grid.WORLD, ""): (world, 2018)}
     for code, country in upstream("global_energy_mix.json").items():
         rows[code, ""] = (country["carbon_intensity"], country["year"])
     for state, of_state in upstream("2023/usa_emissions.json").items():
@@ -50,6 +59,9 @@ def upstream_rows() -> dict[tuple[str, str], tuple[float, int]]:
     countries = {"SE": "SWE", "NO": "NOR", "FI": "FIN"}
     for zone, of_zone in upstream("nordic_emissions.json")["data"].items():
         rows[countries[zone[:2]], zone.lower()] = (of_zone["emission_factor"], of_zone["year"])
+    for cloud in upstream_cloud():
+        name = cloud["region"].replace("cenrtal", "central")  # a slip of theirs
+        rows[cloud["countryIsoCode"], CLOUD + name] = (float(cloud["impact"]), None)
     return rows
 
 
@@ -84,7 +96,10 @@ def codecarbon_g_per_kwh(oracle: None) -> Any:  # noqa: ARG001  it skips where t
 @pytest.mark.usefixtures("oracle")
 def test_the_table_has_what_codecarbon_has_row_by_row() -> None:
     ours = {
-        (row["code"], row["region"]): (float(row["intensity_g_per_kwh"]), int(row["year"]))
+        (row["code"], row["region"]): (
+            float(row["intensity_g_per_kwh"]),
+            int(row["year"]) if row["year"] else None,
+        )
         for row in table()
     }
     theirs = upstream_rows()
@@ -96,8 +111,32 @@ def test_the_table_has_what_codecarbon_has_row_by_row() -> None:
 
 def test_every_place_has_the_intensity_that_codecarbon_uses(codecarbon_g_per_kwh: Any) -> None:
     for country, region in PLACES:
+        if region.startswith(CLOUD):
+            continue
         ours = grid.intensity(country, region or None).g_per_kwh
         assert ours == pytest.approx(codecarbon_g_per_kwh(country, region or None), rel=1e-6)
+
+
+@pytest.mark.usefixtures("oracle")
+def test_every_region_of_a_cloud_has_the_intensity_that_codecarbon_uses() -> None:
+    from codecarbon.core.emissions import Emissions  # noqa: PLC0415  only where it is installed
+    from codecarbon.core.units import Energy  # noqa: PLC0415  only where it is installed
+    from codecarbon.external.geography import CloudMetadata  # noqa: PLC0415  as above
+    from codecarbon.input import DataSource  # noqa: PLC0415  only where it is installed
+
+    emissions, clouds = Emissions(DataSource()), upstream_cloud()
+    assert len(clouds) == 40
+    for cloud in clouds:
+        place = CloudMetadata("gcp", cloud["region"])
+        theirs = 1000 * float(emissions.get_cloud_emissions(Energy(1.0), place))
+        ours = grid.intensity(cloud["countryIsoCode"], CLOUD + cloud["region"])
+        assert ours.g_per_kwh == pytest.approx(theirs, rel=1e-6), cloud["region"]
+
+
+def test_a_region_of_a_cloud_states_that_its_year_and_basis_are_unknown() -> None:
+    iowa = grid.intensity("USA", "gcp:us-central1")
+    assert (iowa.g_per_kwh, iowa.year, iowa.basis) == (430, None, "unknown")
+    assert grid.intensity("QAT", "gcp:me-central1").place == "QAT/gcp:me-central1"
 
 
 def test_the_world_average_is_what_codecarbon_falls_back_to(codecarbon_g_per_kwh: Any) -> None:
@@ -110,7 +149,8 @@ def test_every_row_is_sourced_and_possible() -> None:
     assert sum(not row["region"] for row in rows) == 1 + 213
     for row in rows:
         assert 0 < float(row["intensity_g_per_kwh"]) < 1500 or row["code"] == "CAF", row
-        assert 2009 <= int(row["year"]) <= 2025, row
+        is_cloud = row["region"].startswith(CLOUD)
+        assert not row["year"] if is_cloud else 2009 <= int(row["year"]) <= 2025, row
         assert row["source"], row
         assert row["licence"], row
         assert row["basis"] in ("direct", "lifecycle", "unknown"), row
@@ -191,9 +231,9 @@ def test_an_unlikely_country_is_refused_in_few_words(country: str) -> None:
         ("USA", "californa", "did you mean california"),
         ("CAN", "", "quebec"),
         ("CHN", "tibet", "use one of anhui"),
-        ("FRA", "bretagne", "no regions of France"),
+        ("PRT", "algarve", "no regions of Portugal"),
         ("WLD", "europe", "no regions"),
-        ("DEU", "se3", "no regions of Germany"),
+        ("DNK", "se3", "no regions of Denmark"),
         (None, "quebec", "without its country"),
     ],
 )

@@ -12,8 +12,11 @@ from greenai.units import emissions_g
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from greenai.analysis.intensity import IntensitySeries, Weighted
+
 COMPONENTS = {"gpu": "GPU", "cpu": "CPU", "dram": "DRAM", "other": "other devices"}
 """Components that are metered apart, in report order, with their names for people."""
+DIRECT_ONLY = "The intensity counts what power stations emit, not fuel supply and building."
 NODE = "node"
 """The component of a meter that sees everything the node draws."""
 
@@ -31,9 +34,14 @@ class Footprint:
         intensity_year: The year that the intensity is about; None is unknown.
         intensity_basis: ``direct``, ``lifecycle`` or ``unknown``.
         place: Country, or country and region, of the intensity.
-        operational_co2e_g: Grams of CO2 equivalent; NaN where the energy is unknown.
+        operational_co2e_g: Grams of CO2 equivalent; NaN where the energy, or the intensity of a
+            part of it, is unknown.
         boundary: Which devices the energy is of.
         assumptions: What was assumed or left out, in sentences; nothing is assumed silently.
+        intensity_signal: ``average`` of all generation, or ``marginal``.
+        intensity_fetched_utc: When a live service was asked; None is a table or a file.
+        over_time: Shares of the energy by where its intensity comes from; None where the
+            intensity is constant.
     """
 
     energy_j: float
@@ -47,10 +55,17 @@ class Footprint:
     operational_co2e_g: float
     boundary: str
     assumptions: tuple[str, ...]
+    intensity_signal: str = "average"
+    intensity_fetched_utc: str | None = None
+    over_time: Weighted | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON knows it; unknown is None."""
-        return {field.name: _json(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.over_time is not None:
+            shares = dataclasses.asdict(self.over_time)
+            plain["over_time"] = {name: _json(value) for name, value in shares.items()}
+        return {name: _json(value) for name, value in plain.items()}
 
 
 def footprint(
@@ -99,7 +114,6 @@ def footprint(
     Source: ISO/IEC 21031 (SCI), O = E · I; PUE by ISO/IEC 30134-2.
     """
     _check(energy_j, intensity_g_per_kwh, pue)
-    factor = 1.0 if pue is None else pue
     boundary = boundary_text(components)
     return Footprint(
         energy_j=energy_j,
@@ -110,12 +124,65 @@ def footprint(
         intensity_year=year,
         intensity_basis=basis,
         place=place,
-        operational_co2e_g=emissions_g(energy_j, intensity_g_per_kwh, factor),
+        operational_co2e_g=emissions_g(energy_j, intensity_g_per_kwh, 1.0 if pue is None else pue),
         boundary=boundary,
         assumptions=tuple(
             _assumptions(energy_j, pue, boundary, trust or {}, coverage)
             + _about_intensity(intensity_g_per_kwh, year, basis, world_average=world_average)
         ),
+    )
+
+
+def footprint_over_time(
+    energy_j: float,
+    weighted: Weighted,
+    series: IntensitySeries,
+    *,
+    filled_by: str = "",
+    pue: float | None = None,
+    components: Iterable[str] = (),
+    trust: Mapping[str, float] | None = None,
+    coverage: float = 1.0,
+) -> Footprint:
+    """Operational emissions of IT energy under an intensity that changes with time.
+
+    Args:
+        energy_j: IT energy, in joules; NaN is unknown.
+        weighted: The series' mean over that energy.
+        series: The intensity.
+        filled_by: Place, year and source of the yearly factor that fills holes, for people.
+        pue: As in ``footprint``.
+        components: As in ``footprint``.
+        trust: As in ``footprint``.
+        coverage: As in ``footprint``.
+
+    Returns:
+        Emissions in grams; NaN where a part of the energy has no intensity.
+
+    Raises:
+        OrderError: As from ``footprint``.
+    """
+    mean = weighted.g_per_kwh
+    constant = footprint(
+        energy_j,
+        mean if math.isfinite(mean) else 0.0,
+        source=series.source,
+        place=series.place or "place not stated",
+        basis=series.basis,
+        pue=pue,
+        components=components,
+        trust=trust,
+        coverage=coverage,
+    )
+    about_energy = _assumptions(energy_j, pue, constant.boundary, trust or {}, coverage)
+    return dataclasses.replace(
+        constant,
+        intensity_g_per_kwh=mean,
+        operational_co2e_g=emissions_g(energy_j, mean, 1.0 if pue is None else pue),
+        intensity_signal=series.signal,
+        intensity_fetched_utc=series.fetched_utc,
+        over_time=weighted,
+        assumptions=tuple(about_energy + _about_series(weighted, series, filled_by)),
     )
 
 
@@ -207,9 +274,43 @@ def _about_intensity(
     when = "an unknown year" if year is None else str(year)
     said.append(f"The intensity is the average of {when}, constant over the run.")
     if basis == "direct":
-        said.append("The intensity counts what power stations emit, not fuel supply and building.")
+        said.append(DIRECT_ONLY)
     if intensity_g_per_kwh == 0:
         said.append("The intensity is 0: the source counts none of the generation as emitting.")
+    return said
+
+
+def _about_series(weighted: Weighted, series: IntensitySeries, filled_by: str) -> list[str]:
+    fetched = f", fetched {series.fetched_utc}" if series.fetched_utc else ""
+    said = [
+        (
+            f"The intensity is that of {series.years} as it changed with time, weighted by the "
+            f"energy ({series.signal}, {series.basis} basis{fetched})."
+        )
+    ]
+    said += series.problems
+    if weighted.estimated_share > 0:
+        said.append(
+            f"For {weighted.estimated_share:.1%} of the energy the intensity is a forecast or an "
+            "estimate of its source."
+        )
+    if weighted.filled_share > 0:
+        said.append(
+            f"{weighted.filled_share:.1%} of the energy lies in holes of the intensity, which were "
+            f"filled by the yearly factor: {filled_by}."
+        )
+    if weighted.open_share > 0:
+        said.append(
+            f"{weighted.open_share:.1%} of the energy has no intensity, and no yearly factor of "
+            "the same basis and signal is known: the emissions stay unknown."
+        )
+    if series.signal == "marginal":
+        said.append(
+            "The intensity is marginal, that of one more kilowatt-hour: not comparable with "
+            "averages."
+        )
+    if series.basis == "direct":
+        said.append(DIRECT_ONLY)
     return said
 
 

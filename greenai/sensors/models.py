@@ -149,10 +149,11 @@ def remember(machine: Machine, models: PowerModels) -> None:
 
 def _file(machine: Machine, version: str) -> Path:
     name = hashlib.sha256(f"{version} {machine.facts}".encode()).hexdigest()[:16]
-    return _folder() / f"power-models-{name}.json"
+    return cache_folder() / f"power-models-{name}.json"
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """Where greenai keeps what it may lose: GREENAI_CACHE_DIR, else below the user's cache."""
     named = os.environ.get("GREENAI_CACHE_DIR")
     if named:
         return Path(named)

@@ -1,0 +1,74 @@
+"""Laws of a run's accounts: its own hardware and work, from the recorded run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import greenai
+from greenai import embodied
+from greenai.accounts import impacts_of
+from greenai.analysis.embodied import Life
+from greenai.analysis.impacts import Factors, Given
+from greenai.analysis.ranges import Range
+from greenai.errors import OrderError
+
+RECORDED = Path(__file__).parent / "fixtures" / "record-v1"
+
+
+def test_the_accounts_of_a_run_follow_from_its_summary() -> None:
+    run = greenai.load(RECORDED)
+    summary, found = run.summary(), impacts_of(run, Factors(wue_l_per_kwh=Given(0.4, "site")))
+    assert found.energy_kwh.mid == pytest.approx(summary["energy_j"] / 3.6e6)
+    assert found.energy_kwh.low == pytest.approx(0.95 * summary["energy_low_j"] / 3.6e6)
+    assert found.location_based_g.mid == pytest.approx(summary["operational_co2e_g"])
+    assert found.water_on_site_l.mid == pytest.approx(0.4 * summary["energy_j"] / 3.6e6)
+    (per_token, per_sample) = found.sci
+    assert (per_token.unit, per_token.amount) == ("token", summary["tokens"])
+    assert (per_sample.unit, per_sample.is_standard) == ("sample", False)
+    homes, _ = found.equivalences
+    assert homes.amount.mid == pytest.approx(summary["energy_j"] / 3.6e6 * 1.2 / 10_791)
+
+
+def test_hardware_that_is_in_no_table_is_unknown_and_said() -> None:
+    found = impacts_of(greenai.load(RECORDED))
+    named = {device.partition(" (")[0] for device in greenai.load(RECORDED).devices()}
+    known = all(embodied.device_or_unknown(name).made_kg.is_known for name in named)
+    assert found.embodied_g.is_known == known
+    assert any("Embodied" in said for said in found.said)
+
+
+def test_hardware_that_is_named_is_counted_for_the_time_of_the_run() -> None:
+    run = greenai.load(RECORDED)
+    devices = [embodied.device("H100 SXM", 8), embodied.device("server")]
+    found = impacts_of(run, devices=devices, life=Life(Range.exactly(4.0)))
+    hours = run.summary()["duration_s"] / 3600
+    assert found.embodied_g.mid == pytest.approx((8 * 164 + 2500) * 1000 * hours / 35_064)
+    assert found.sci[0].g_per_unit.is_known
+
+
+def test_every_row_of_the_embodied_table_is_sourced_or_says_why_not() -> None:
+    with embodied.TABLE.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for row in rows:
+        assert row["source"] if row["kg"] else row["note"], row
+        assert embodied.device(row["name"]).made_kg.is_known == bool(row["kg"])
+
+
+def test_no_name_means_two_devices() -> None:
+    with embodied.TABLE.open(encoding="utf-8", newline="") as lines:
+        names = [
+            name.casefold()
+            for row in csv.DictReader(lines)
+            for name in (row["name"], *filter(None, row["aliases"].split(";")))
+        ]
+    assert len(set(names)) == len(names)
+
+
+def test_an_unknown_accelerator_is_an_error_with_the_nearest_names() -> None:
+    with pytest.raises(OrderError, match="Unknown accelerator 'H100 SMX'") as refused:
+        embodied.device("H100 SMX")
+    assert "H100 SXM" in refused.value.hint
+    assert not embodied.device_or_unknown("NVIDIA H100 PCIe").made_kg.is_known
