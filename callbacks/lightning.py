@@ -273,16 +273,14 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         self._enter("test")
 
     def on_test_end(self, *_: Any) -> None:
-        """End the test."""
+        """End the test, or the prediction."""
         self._enter(None)
 
     def on_predict_start(self, *_: Any) -> None:
         """Begin prediction."""
         self._enter("predict")
 
-    def on_predict_end(self, *_: Any) -> None:
-        """End prediction."""
-        self._enter(None)
+    on_predict_end = on_test_end
 
     def on_save_checkpoint(self, *_: Any) -> None:
         """Begin a checkpoint; no hook says when it is written, so it ends with our next one."""
@@ -358,18 +356,16 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
             self.attempt(name, logger.log_metrics, figures, step=index)
 
     def _finish(self, trainer: Any, *, in_haste: bool = False) -> None:
-        place = self._place
-        metering, place.metering = place.metering, None
+        metering, self._place.metering = self._place.metering, None
         if metering is None:
             return
         metering.take_late_losses()
         totals = metering.finish(in_haste=in_haste)
-        duration_s = metering.age_s
         if self.print_summary and trainer.is_global_zero:
             text = summary_text(
                 totals,
                 metering.tracker.settings,
-                duration_s=duration_s,
+                duration_s=metering.age_s,
                 folder=metering.tracker.run_folder,
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,

@@ -6,11 +6,14 @@ import math
 from typing import Any
 
 import pytest
+import pytorch_lightning
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 import greenai
 from greenai.analysis.routing import router_load_of_marks
+from greenai.callbacks import EnergyMonitor
 from greenai.callbacks.router import Choices, RouterLens
 from greenai.errors import OrderError
 
@@ -267,4 +270,43 @@ def test_a_tiny_mixture_leaves_its_load_in_the_record(tmp_path: Any) -> None:
     assert found.share.sum() == pytest.approx(1.0)
     assert found.imbalance > 1
     assert found.auxiliary_loss > 0
+    assert len(run.steps()) == 5
+
+
+def test_in_a_lightning_module_the_lens_lives_from_train_start_to_train_end(tmp_path: Any) -> None:
+    class Routed(pytorch_lightning.LightningModule):  # type: ignore[misc] # lightning is not followed
+        def __init__(self) -> None:
+            super().__init__()
+            self.moe = TinyMoE()
+
+        def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
+            return self.moe(batch).square().mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        def on_train_start(self) -> None:
+            self.lens = RouterLens(monitor.tracker, [self.moe.router], experts=4, every=2)
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.lens.step()
+
+        def on_train_end(self) -> None:
+            self.lens.close()
+
+    monitor = EnergyMonitor(tmp_path / "run", sensors=[], batch_size=16, print_summary=False)
+    assert monitor.tracker is None
+    pytorch_lightning.Trainer(
+        max_epochs=1,
+        logger=False,
+        accelerator="cpu",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[monitor],
+    ).fit(Routed(), DataLoader([torch.randn(8) for _ in range(80)], batch_size=16))
+    run = greenai.load(tmp_path / "run")
+    found = router_load_of_marks(run.record.attempts[0].marks)
+    assert found is not None
+    assert found.share.sum() == pytest.approx(1.0)
     assert len(run.steps()) == 5
