@@ -140,8 +140,8 @@ def fit(x: Floats, loss: Floats, *, draws: int = DRAWS, seed: int = 0) -> PowerL
     For a given exponent the other two parameters follow in closed form, so that one number is
     searched for, on a grid that closes in. The intervals come from a bootstrap over runs: the same
     sizes are run again in simulation, with the scatter about the curve, itself known only from
-    ``n - 3`` degrees of freedom, drawn anew each time. Resampling the runs themselves covers a true
-    exponent in 60 % of cases with four sizes, this in 91 % to 97 % from four to twelve.
+    ``n - 3`` degrees of freedom, drawn anew each time. Resampling the residuals covers a true
+    exponent in some 60 % of cases with four sizes, this in 91 % to 97 % from four to twelve.
 
     Args:
         x: Positive amounts, such as joules. Shape (n,).
