@@ -7,27 +7,23 @@ Exit codes: 0 all is well; 1 something is wrong with a run or the machine, said 
 from __future__ import annotations
 
 import enum
-import os
 import sys
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import greenai
+from greenai.bench_command import bench
 from greenai.errors import GreenAIError, RecordError
+from greenai.terminal import Country, Pue, Region
+from greenai.terminal import console as _console
+from greenai.terminal import say_files as _say_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import Console
-
     from greenai.analysis.compare import Comparison
-    from greenai.workloads.bench import BenchResult
-
-PIPED_WIDTH = 110
-"""Columns where the output is no terminal and nothing else is asked for."""
 
 SECONDS_MAX = 3600.0
 """No sensor is examined for longer."""
@@ -69,14 +65,6 @@ class Format(enum.StrEnum):
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
-]
-Country = Annotated[
-    str | None,
-    typer.Option(help="Country of the grid, ISO 3166 alpha-3; else as recorded, else the world."),
-]
-Region = Annotated[str | None, typer.Option(help="State, province or zone of that country.")]
-Pue = Annotated[
-    float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
 ]
 
 
@@ -221,60 +209,7 @@ def doctor(
     raise typer.Exit(0 if found.measured else 1)
 
 
-@app.command()
-def bench(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small models, at most four minutes on two CPU cores.")
-    ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="File or folder of text; Python's own sources where not given."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for records and results; a new one below runs/.")
-    ] = None,
-    budget_s: Annotated[
-        float | None, typer.Option(help="Seconds that it may take; repeats are left out for it.")
-    ] = None,
-    country: Country = None,
-    region: Region = None,
-    pue: Pue = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Serve Prometheus metrics there while a run is trained.")
-    ] = None,
-) -> None:
-    """Train dense, mixture-of-experts and sliding-window models in turn and compare them."""
-    from greenai.exporters.comparison_html import (  # noqa: PLC0415 - help must not wait for it
-        write_comparison_page,
-    )
-    from greenai.exporters.report_terminal import comparison_report  # noqa: PLC0415 - the same
-    from greenai.workloads.bench import run_bench  # noqa: PLC0415 - loads torch
-
-    result = run_bench(
-        quick=quick,
-        data=data,
-        out=out,
-        budget_s=budget_s,
-        country=country,
-        region=region,
-        pue=pue,
-        metrics_port=metrics_port,
-    )
-    design, page = _design_of(result), result.folder / "comparison.html"
-    write_comparison_page(result.comparison, page, design, result.notices)
-    console = _console()
-    console.print(comparison_report(result.comparison, result.notices))
-    console.print()
-    console.print(design, markup=False, highlight=False)
-    _say_files(
-        [
-            ("page", page),
-            ("table", result.folder / "comparison.csv"),
-            ("data", result.folder / "comparison.json"),
-            *(("record", folder) for folder in result.runs[:3]),
-        ],
-        more=max(0, len(result.runs) - 3),
-    )
+app.command()(bench)
 
 
 @app.command()
@@ -336,42 +271,6 @@ def _write_comparison(
         write_comparison_page(comparison, html, others=others)
         written.append(("page", html))
     return written
-
-
-def _design_of(result: BenchResult) -> str:
-    """How the reference experiment was made, in sentences."""
-    losses = ", ".join(
-        f"{name} {fmean(values):.3f}"
-        for name, values in result.held_out_loss_nats.items()
-        if values
-    )
-    repeats = f"{result.done_repeats} of {result.planned_repeats}"
-    text = (
-        f"{', '.join(result.held_out_loss_nats)} were trained in turn, {repeats} planned repeats. "
-        "In a repeat all have the same seed and the same batches in the same order; the order of "
-        "the variants is balanced over the repeats."
-    )
-    return f"{text} Mean held-out loss in nats a byte: {losses}." if losses else text
-
-
-def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - loads slowly
-
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        return Console(highlight=False, width=PIPED_WIDTH)
-    return console
-
-
-def _say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
-    """Name what was written, each on a line of its own that can be copied."""
-    listed = list(files)
-    if listed:
-        typer.echo()
-    for what, path in listed:
-        typer.echo(f"{what + ':':<8}{path}")
-    if more:
-        typer.echo(f"        and {more} more")
 
 
 def _progress(text: str) -> None:
