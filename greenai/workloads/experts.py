@@ -109,14 +109,14 @@ def is_grouped_product_right(
     ]
     sizes = torch.tensor([7, 0, 16, 1], device=device)
     with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        inputs, direction = [x.requires_grad_() for x in drawn[:2]], drawn[2]
+        rows, matrices, direction = drawn[0].requires_grad_(), drawn[1].requires_grad_(), drawn[2]
         try:
-            out = F.grouped_mm(*inputs, offs=sizes.cumsum(0).to(torch.int32))
-            tried = [out, *torch.autograd.grad(out, inputs, direction)]
+            out = F.grouped_mm(rows, matrices, offs=sizes.cumsum(0).to(torch.int32))
+            tried = [out, *torch.autograd.grad(out, (rows, matrices), direction)]
         except (RuntimeError, NotImplementedError):
             return False
-        out = product_by_product(*inputs, sizes)
-        known = [out, *torch.autograd.grad(out, inputs, direction)]
+        out = product_by_product(rows, matrices, sizes)
+        known = [out, *torch.autograd.grad(out, (rows, matrices), direction)]
     tolerance = 4 * torch.finfo(dtype).eps * max(inner, outer) ** 0.5
     return all(
         bool((a - b).abs().max() <= tolerance * b.abs().max())

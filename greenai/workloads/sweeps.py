@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +146,9 @@ def sweep_lengths(experiments: Mapping[int, Experiment], site: Site, *, progress
         ``sequence_sweep.json``: ``schema_version``, ``device``, ``size``, and ``rows``, one for
         each length and variant: ``sequence``, ``variant``, ``attention``, ``kernel``, ``window``,
         ``batch``, ``n`` runs, ``energy_j_per_token`` and ``time_s_per_token`` (means over the
-        runs; null where unknown), all runs' values in ``energies_j_per_token`` and
-        ``times_s_per_token``, ``measured_share`` of the energy, and the FLOPs a token. Written
-        after every length.
+        runs in which it is known; null where in none), those runs' values in
+        ``energies_j_per_token`` and ``times_s_per_token``, ``measured_share`` of the energy, and
+        the FLOPs a token. Written after every length.
     """
     path = site.folder / "sequence_sweep.json"
     rows: list[dict[str, Any]] = []
@@ -158,7 +159,14 @@ def sweep_lengths(experiments: Mapping[int, Experiment], site: Site, *, progress
         plan.append([Turn(one.variant, 1, place) for place, one in enumerate(reversed(plan[0]))])
         run_s = experiment.warmup_s + experiment.seconds
         runs: dict[str, list[Path]] = {name: [] for name in names}
-        with progress_bar(plan, run_s, shown=progress) as show:
+        named = partial(_at, sequence)
+        with progress_bar(
+            [list(map(named, turns)) for turns in plan], run_s, shown=progress
+        ) as bar:
+
+            def show(turn: Turn, spent_s: float, named: Any = named, bar: Any = bar) -> None:
+                bar(named(turn), spent_s)
+
             for turn in (turn for turns in plan for turn in turns):
                 run, _ = meter_run(turn, experiment, inner, show)
                 runs[turn.variant].append(run)
@@ -171,6 +179,11 @@ def sweep_lengths(experiments: Mapping[int, Experiment], site: Site, *, progress
         }
         path.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def _at(sequence: int, turn: Turn) -> Turn:
+    """Name a turn for people."""
+    return replace(turn, variant=f"{turn.variant} at {sequence} tokens")
 
 
 def _row(experiment: Experiment, name: str, runs: Sequence[Path]) -> dict[str, Any]:
@@ -188,8 +201,8 @@ def _row(experiment: Experiment, name: str, runs: Sequence[Path]) -> dict[str, A
         "window": config.window if config.attention == "sliding_window" else None,
         "batch": experiment.size.batch,
         "n": len(runs),
-        "energy_j_per_token": fmean(energies) if len(energies) == len(runs) else None,
-        "time_s_per_token": fmean(times) if len(times) == len(runs) else None,
+        "energy_j_per_token": fmean(energies) if energies else None,
+        "time_s_per_token": fmean(times) if times else None,
         "energies_j_per_token": energies,
         "times_s_per_token": times,
         "measured_share": fmean(measured for _, _, measured in found),

@@ -23,7 +23,6 @@ from greenai.workloads.routing import router_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from greenai.workloads.architecture import ModelConfig
     from greenai.workloads.data import Text
@@ -193,6 +192,8 @@ def find_kernel(config: ModelConfig, batch: int) -> str:
         return kernel_of(model, one_layer, tokens)
 
 
-def _as_trained(device: torch.device) -> AbstractContextManager[None]:
+@contextmanager
+def _as_trained(device: torch.device) -> Iterator[None]:
     """Compute in the numbers that training uses."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision() == "bf16-mixed")
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision() == "bf16-mixed"):
+        yield
