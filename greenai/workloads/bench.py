@@ -22,7 +22,6 @@ from greenai.workloads.schedule import Budget, balanced_repeats, balanced_turns,
 from greenai.workloads.sweeps import (
     at_length,
     best_rates,
-    rates_at_the_edge,
     sweep_lengths,
     sweep_rates,
 )
@@ -148,7 +147,7 @@ def run_bench(
         {"country": country, "region": region, "pue": pue, "metrics_port": metrics_port},
     )
     with quiet_lightning():
-        experiment, edge = _settle(experiment, before, lr_sweep=lr_sweep, progress=progress)
+        experiment = _settle(experiment, before, lr_sweep=lr_sweep, progress=progress)
         done = _train_all(experiment, site, before, repeats, budget, progress=progress)
         sweep = (
             sweep_lengths(
@@ -164,16 +163,15 @@ def run_bench(
         runs, baseline=_baseline(variants), per="token", across_devices=across_device
     )
     write_comparison(comparison, folder)
-    said = [
-        *notices(
+    said = list(
+        notices(
             experiment,
             planned=repeats,
             done=done.repeats,
             limit_s=limit_s,
             measured_share=per_token(runs[0])[2],
-        ),
-        *edge,
-    ]
+        )
+    )
     write_design(folder, experiment, done, planned=repeats, notices=said)
     return BenchResult(
         folder=folder,
@@ -245,30 +243,23 @@ def _prepare(
     )
 
 
-def _settle(
-    experiment: Experiment, before: Done, *, lr_sweep: bool, progress: bool
-) -> tuple[Experiment, list[str]]:
-    """Look at the machine at rest, with a CUDA context, and choose learning rates.
-
-    Returns:
-        The experiment with both, and what is to be said of the rates.
-    """
+def _settle(experiment: Experiment, before: Done, *, lr_sweep: bool, progress: bool) -> Experiment:
+    """Look at the machine at rest, with a CUDA context, and choose learning rates."""
     if torch.cuda.is_available():
         torch.zeros(1, device="cuda")  # a context draws power of its own
     experiment = replace(experiment, idle=look(IDLE_S))
     if before.repeats:  # the runs before settled the rates
-        return replace(experiment, learning_rates=before.learning_rates, tuned=before.tuned), []
+        return replace(
+            experiment,
+            learning_rates=before.learning_rates,
+            tuned=before.tuned,
+            rate_losses_nats=before.rate_losses_nats,
+        )
     if not lr_sweep:
-        return experiment, []
+        return experiment
     losses = sweep_rates(experiment.variants, experiment.size, experiment.text, progress=progress)
-    at_edge = rates_at_the_edge(losses)
-    edge = (
-        f"The best learning rate tried is the least or the greatest for {', '.join(at_edge)}: a "
-        "better one may lie beyond."
-    )
     rates = best_rates(losses, experiment.size.learning_rate)
-    settled = replace(experiment, learning_rates=rates, tuned=True, rate_losses_nats=losses)
-    return settled, [edge] if at_edge else []
+    return replace(experiment, learning_rates=rates, tuned=True, rate_losses_nats=losses)
 
 
 def _train_all(

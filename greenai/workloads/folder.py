@@ -31,6 +31,7 @@ class Done:
         losses: Held-out loss of each run by variant, in nats a byte.
         learning_rates: Of the runs before, by variant.
         tuned: Whether a sweep chose them.
+        rate_losses_nats: What that sweep found, by variant and rate.
     """
 
     repeats: int = 0
@@ -38,6 +39,7 @@ class Done:
     losses: dict[str, list[float]] = field(default_factory=dict)
     learning_rates: dict[str, float] = field(default_factory=dict)
     tuned: bool = False
+    rate_losses_nats: dict[str, dict[float, float]] = field(default_factory=dict)
 
 
 def bench_folder(out: str | Path | None, *, resume: bool) -> Path:
@@ -103,6 +105,10 @@ def begun(folder: Path, experiment: Experiment, *, across_device: bool) -> Done:
             },
             found["learning_rates"],
             found["tuned"],
+            {
+                name: {one["learning_rate"]: _number(one["loss"]) for one in tried}
+                for name, tried in found["rate_losses_nats"].items()
+            },
         )
         design, device = found["design"], found["device"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

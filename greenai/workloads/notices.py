@@ -8,6 +8,7 @@ import torch
 
 from greenai.workloads.design import BASIS_WORDS, mismatch
 from greenai.workloads.schedule import balanced_repeats
+from greenai.workloads.sweeps import rates_at_the_edge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,11 @@ def _about_fairness(experiment: Experiment) -> Iterator[str]:
     if experiment.tuned:
         rated = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
         yield f"Learning rates are the best of an equal sweep of every variant: {rated}."
+        if at_edge := rates_at_the_edge(experiment.rate_losses_nats):
+            yield (
+                f"The best learning rate tried is the least or the greatest for "
+                f"{', '.join(at_edge)}: a better one may lie beyond."
+            )
     else:
         yield f"Learning rates are untuned: {experiment.size.learning_rate:g} for all."
     kernels = experiment.kernels

@@ -154,6 +154,10 @@ def test_learning_rates_are_said_to_be_untuned_unless_all_were_swept() -> None:
     tuned = said(experiment(tuned=True, learning_rates=rates))
     assert "untuned" not in tuned
     assert "moe 0.003" in tuned
+    assert "lie beyond" not in tuned
+    losses = {"moe": {1e-3: 2.5, 3e-3: 2.0}}
+    edge = said(experiment(tuned=True, learning_rates=rates, rate_losses_nats=losses))
+    assert "the greatest for moe: a better one may lie beyond" in edge
 
 
 def test_the_basis_is_said_with_what_is_left_of_the_difference() -> None:

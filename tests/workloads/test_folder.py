@@ -51,6 +51,7 @@ def test_an_experiment_goes_on_where_it_ended(bench: Path) -> None:
     assert (done.repeats, done.runs, done.tuned) == (1, ["dense-r0", "moe-r0"], True)
     assert done.learning_rates == {"dense": 1e-3, "moe": 3e-3}
     assert done.losses["dense"] == [2.5]
+    assert list(done.rate_losses_nats["dense"]) == [1e-3, 3e-3]
     assert math.isnan(*done.losses["moe"])
 
 
