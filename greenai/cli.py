@@ -9,18 +9,18 @@ from __future__ import annotations
 import enum
 import sys
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import greenai
+from greenai.bench_command import bench
 from greenai.cli_estimate import estimate
 from greenai.cli_factors import IntensityFile, Service, Zone, intensity_of
 from greenai.errors import GreenAIError, RecordError
 from greenai.options import sensor_names, span, unit
 from greenai.scaling_command import scaling
-from greenai.terminal import Country, Pue, Region
+from greenai.terminal import Across, Country, Pue, Region
 from greenai.terminal import console as _console
 from greenai.terminal import say_files as _say_files
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from greenai.analysis.compare import Comparison
     from greenai.analysis.lens import Lens
-    from greenai.workloads.bench import BenchResult
-
 
 EXTRAS = {
     "codecarbon": "codecarbon",
@@ -47,12 +45,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Across(enum.StrEnum):
-    """In what the runs of a comparison may differ, besides their variant."""
-
-    device = "device"
 
 
 class Format(enum.StrEnum):
@@ -221,67 +213,7 @@ def doctor(
     raise typer.Exit(0 if found.measured else 1)
 
 
-@app.command()
-def bench(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Small models, at most four minutes on two CPU cores.")
-    ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="File or folder of text; Python's own sources where not given."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for records and results; a new one below runs/.")
-    ] = None,
-    budget_s: Annotated[
-        float | None, typer.Option(help="Seconds that it may take; repeats are left out for it.")
-    ] = None,
-    country: Country = None,
-    region: Region = None,
-    pue: Pue = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Serve Prometheus metrics there while a run is trained.")
-    ] = None,
-) -> None:
-    """Train dense, mixture-of-experts and sliding-window models in turn and compare them."""
-    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
-    from greenai.exporters.comparison_html import (  # noqa: PLC0415 - the same
-        write_comparison_page,
-    )
-    from greenai.exporters.report_terminal import (  # noqa: PLC0415 - the same
-        comparison_report,
-        lens_report,
-    )
-    from greenai.lens import lens_of  # noqa: PLC0415 - the same
-    from greenai.workloads.bench import run_bench  # noqa: PLC0415 - loads torch
-
-    result = run_bench(
-        quick=quick,
-        data=data,
-        out=out,
-        budget_s=budget_s,
-        country=country,
-        region=region,
-        pue=pue,
-        metrics_port=metrics_port,
-    )
-    design, page = _design_of(result), result.folder / "comparison.html"
-    lens = lens_of([load(run) for run in result.runs], baseline=result.comparison.baseline)
-    write_comparison_page(result.comparison, page, design, result.notices, lens)
-    out_console = _console()
-    out_console.print(comparison_report(result.comparison, result.notices))
-    out_console.print(lens_report(lens))
-    out_console.print()
-    out_console.print(design, markup=False, highlight=False)
-    _say_files(
-        [
-            ("page", page),
-            ("table", result.folder / "comparison.csv"),
-            ("data", result.folder / "comparison.json"),
-            *(("record", folder) for folder in result.runs[:3]),
-        ],
-        more=max(0, len(result.runs) - 3),
-    )
+app.command()(bench)
 
 
 app.command()(scaling)
@@ -348,22 +280,6 @@ def _write_comparison(
         write_comparison_page(comparison, html, others=others, lens=lens)
         written.append(("page", html))
     return written
-
-
-def _design_of(result: BenchResult) -> str:
-    """How the reference experiment was made, in sentences."""
-    losses = ", ".join(
-        f"{name} {fmean(values):.3f}"
-        for name, values in result.held_out_loss_nats.items()
-        if values
-    )
-    repeats = f"{result.done_repeats} of {result.planned_repeats}"
-    text = (
-        f"{', '.join(result.held_out_loss_nats)} were trained in turn, {repeats} planned repeats. "
-        "In a repeat all have the same seed and the same batches in the same order; the order of "
-        "the variants is balanced over the repeats."
-    )
-    return f"{text} Mean held-out loss in nats a byte: {losses}." if losses else text
 
 
 def _progress(text: str) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
-from greenai.terminal import console
-
-
-class Across(enum.StrEnum):
-    """In what the runs of a fit may differ, besides their size."""
-
-    device = "device"
+from greenai.terminal import Across, console
 
 
 def scaling(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 110
 """Columns where the output is no terminal and nothing else is asked for."""
+
+
+class Across(enum.StrEnum):
+    """What runs may be compared across, and an experiment go on across."""
+
+    device = "device"
+
 
 Country = Annotated[
     str | None,

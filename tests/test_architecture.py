@@ -54,6 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exporters": {"record", "analysis", "sensors.base"},
     "dashboards": set(),
     "workloads": {"api", "callbacks"},
+    "workloads.metered": {"api", "callbacks", "record.manifest"},  # adds what the end tells
+    "workloads.resting": {"doctor"},  # reads the counters while nothing is trained
     "merging": {"record", "analysis", "sensors.base"},
     "shortfalls": {"merging", "analysis", "record.types"},
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
@@ -91,6 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "analysis",
     },
     "cli_factors": {"intensity_file", "energy_utc", "services", "record", "analysis"},
+    "bench_command": {"terminal", "exporters", "workloads", "api", "lens"},
     "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
@@ -126,7 +129,15 @@ THIRD_PARTY: dict[str, set[str]] = {
     "pandas": {"run", "merging", "lens", "exporters"},
     "httpx": {"services.client"},
     "psutil": {"sensors", "live", "companion"},
-    "typer": {"cli", "cli_estimate", "cli_factors", "options", "scaling_command", "terminal"},
+    "typer": {
+        "cli",
+        "cli_estimate",
+        "cli_factors",
+        "bench_command",
+        "options",
+        "scaling_command",
+        "terminal",
+    },
     "click": {"cli"},
     "rich": {"cli", "terminal", "exporters", "workloads"},
     "pynvml": {"sensors.nvml"},

@@ -21,7 +21,7 @@ from greenai.analysis.compare import RunFigures, compare
 from greenai.analysis.efficiency import Work
 from greenai.analysis.lens import Lens, LensRun
 from greenai.doctor import Diagnosis, Row
-from greenai.errors import GridError, RecordError
+from greenai.errors import GridError, OrderError, RecordError
 from greenai.exporters import report_html, report_terminal, tables
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ def compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     seen = tuple(LensRun(work, math.nan, empty, empty) for work in works)
     monkeypatch.setattr(api, "compare", fake_compare)
     monkeypatch.setattr(api, "load", load)
-    monkeypatch.setattr(lens, "lens_of", lambda _, baseline, per="token": Lens(per, baseline, seen))
+
+    def look(_: object, baseline: str, per: str = "token", sweep: object = ()) -> Lens:
+        return Lens(per, baseline, seen)
+
+    monkeypatch.setattr(lens, "lens_of", look)
     return asked
 
 
@@ -361,6 +365,7 @@ def test_bench_prints_what_it_found_and_where_it_lies(
                 tmp_path / "runs" / f"{name}-{n}" for n in range(2) for name in ("dense", "moe")
             ),
             held_out_loss_nats={"dense": (2.0, 3.0), "moe": (2.5, 2.5)},
+            sequence_sweep=tmp_path / "sequence_sweep.json" if arguments["sweep_seq"] else None,
         )
 
     monkeypatch.setitem(
@@ -368,6 +373,8 @@ def test_bench_prints_what_it_found_and_where_it_lies(
     )
     assert exit_code("bench", "--quick", "--budget-s", "60", "--country", "FRA") == 0
     assert (asked["quick"], asked["budget_s"], asked["country"]) == (True, 60.0, "FRA")
+    assert asked["variants"] == ["dense", "moe", "sliding_window"]
+    assert (asked["size"], asked["match"], asked["across_device"]) == (None, "active-params", False)
     out = " ".join(capsys.readouterr().out.split())
     page = tmp_path / "comparison.html"
     for said in (
@@ -380,6 +387,33 @@ def test_bench_prints_what_it_found_and_where_it_lies(
     ):
         assert said in out
     assert "2 of 6" in page.read_text(encoding="utf-8")
+
+
+def test_bench_hands_over_what_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def run_bench(**arguments: Any) -> Any:
+        asked.update(arguments)
+        raise OrderError("asked enough.")
+
+    monkeypatch.setitem(
+        sys.modules, "greenai.workloads.bench", SimpleNamespace(run_bench=run_bench)
+    )
+    words = "--size large --variants dense,moe+linear --match flops --repeats 4 --seconds 30"
+    more = "--lr-sweep --sweep-seq 256,512 --out runs/a --resume --across device"
+    assert exit_code("bench", *words.split(), *more.split()) == 1
+    assert "asked enough" in capsys.readouterr().err
+    assert (asked["size"], asked["variants"]) == ("large", ["dense", "moe+linear"])
+    assert (asked["match"], asked["repeats"], asked["seconds"]) == ("flops", 4, 30.0)
+    assert (asked["lr_sweep"], asked["sweep_seq"]) == (True, [256, 512])
+    assert (asked["resume"], asked["across_device"], asked["out"]) == (True, True, Path("runs/a"))
+
+
+@pytest.mark.parametrize("lengths", ["", "256,", "1", "256,many", "-4"])
+def test_lengths_that_are_none_are_a_wrong_command_line(lengths: str) -> None:
+    assert exit_code("bench", "--sweep-seq", lengths) == 2
 
 
 def test_a_terminal_without_unicode_gets_the_report_all_the_same() -> None:

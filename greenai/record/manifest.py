@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claim",
+    "add_to_config",
     "channels_of",
     "claim_run",
     "read_attempt_manifest",
@@ -60,6 +61,31 @@ def write_run_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
             "give a folder on a disk that has room and that you may write to",
             path=folder / MANIFEST,
         ) from error
+
+
+def add_to_config(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Add facts of a run that are known only at its end to the config in its manifest.
+
+    Args:
+        folder: The run folder.
+        facts: JSON-safe, by name; one that is there already is replaced.
+
+    Raises:
+        OrderError: The manifest would take more than 1 MiB.
+        RecordError: It cannot be read or written; the old one is untouched.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_run_manifest(folder, {"run_id": "a", "config": {"seed": 1}})
+        >>> add_to_config(folder, {"held_out_loss_nats": 2.5})
+        >>> read_run_manifest(folder)["config"]
+        {'held_out_loss_nats': 2.5, 'seed': 1}
+    """
+    manifest = read_run_manifest(folder)
+    manifest["config"] = {**manifest["config"], **facts}
+    write_run_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

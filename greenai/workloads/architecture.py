@@ -1,4 +1,4 @@
-"""What one reference model is, and its parameters and FLOPs in closed form, without torch."""
+"""What one reference model is: its shape and its two independent choices, without torch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Literal
 from greenai.errors import OrderError
 
 FeedForward = Literal["dense", "moe"]
-Attention = Literal["sdpa", "sliding_window"]
+Attention = Literal["eager", "sdpa", "sliding_window", "gqa", "linear"]
 
 FEED_FORWARDS: tuple[FeedForward, ...] = ("dense", "moe")
-ATTENTIONS: tuple[Attention, ...] = ("sdpa", "sliding_window")
-
-FLOPS_PER_MAC = 2
-PASSES_PER_TRAINING_STEP = 3
-"""Forward once, backward twice: the gradients of the input and of the weight."""
+ATTENTIONS: tuple[Attention, ...] = ("eager", "sdpa", "sliding_window", "gqa", "linear")
 
 
 @dataclass(frozen=True)
@@ -24,23 +20,33 @@ class ModelConfig:
 
     Widths are stated for one token: `feed_forward_width` is what a token passes through
     in either feed-forward, so that ``dense`` and ``moe`` of one width are matched on active
-    parameters (an expert is `feed_forward_width / top_k` wide). The router comes on top.
+    parameters but for the router (an expert is `feed_forward_width / (top_k + shared_experts)`
+    wide).
 
     Args:
         feed_forward: ``dense``, or ``moe``: each token goes to `top_k` of `experts`.
-        attention: ``sdpa``: fused causal attention; ``sliding_window``: each position sees
-            itself and the `window - 1` before it.
+        attention: ``sdpa``: causal attention by a fused kernel; ``eager``: the same with its
+            scores in memory; ``sliding_window``: each position sees itself and the `window - 1`
+            before it; ``gqa``: `key_value_heads` shared by all heads; ``linear``: a positive
+            feature map in place of the softmax, computed chunk by chunk.
         vocabulary: Distinct tokens; 256 for bytes.
         sequence: Tokens in one sequence.
         layers: Blocks of attention and feed-forward.
         heads: Attention heads.
         width: Size of the residual stream.
         feed_forward_width: Hidden units that one token passes through in one block.
-        experts: Experts in one block; used by ``moe``.
+        experts: Experts in one block that are routed to; used by ``moe``.
         top_k: Experts that one token goes to; used by ``moe``. With ``top_k=1`` and several
             experts the router learns from the balance loss alone, its gate being always 1.
+        shared_experts: Experts that every token passes through besides; used by ``moe``.
+        capacity_factor: Rows that an expert has room for, as a multiple of an even share; what
+            finds no room is dropped, and counted. None has no limit: nothing is dropped.
         window: Positions that one position sees; used by ``sliding_window``.
+        key_value_heads: Heads of keys and values; used by ``gqa``.
+        chunk: Positions that ``linear`` computes at a time.
         balance_weight: Weight of the load-balancing loss; used by ``moe``.
+        compiled: Whether ``sliding_window`` uses FlexAttention on a GPU, which is compiled at
+            first use; it has no backward on a CPU, where blocks are used in any case.
 
     Raises:
         OrderError: A value is out of range, or two do not fit together.
@@ -60,21 +66,32 @@ class ModelConfig:
     feed_forward_width: int = 512
     experts: int = 8
     top_k: int = 2
+    shared_experts: int = 0
+    capacity_factor: float | None = None
     window: int = 64
+    key_value_heads: int = 2
+    chunk: int = 64
     balance_weight: float = 0.01
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at the desk what would fail, or mislead, in training."""
         _one_of("feed_forward", self.feed_forward, FEED_FORWARDS)
         _one_of("attention", self.attention, ATTENTIONS)
         sizes = ("vocabulary", "sequence", "layers", "heads", "width", "feed_forward_width")
-        for name in (*sizes, "experts", "top_k", "window"):
+        for name in (*sizes, "experts", "top_k", "window", "key_value_heads", "chunk"):
             _at_least_one(name, getattr(self, name))
         if self.width % self.heads:
             raise OrderError(
                 f"width {self.width} is not a multiple of heads {self.heads}.",
                 "The heads could not share the width evenly.",
                 f"width={self.heads * max(1, self.width // self.heads)}, or other heads",
+            )
+        if self.attention == "gqa" and self.heads % self.key_value_heads:
+            raise OrderError(
+                f"heads {self.heads} is not a multiple of key_value_heads {self.key_value_heads}.",
+                "The heads could not share keys and values evenly.",
+                "give key_value_heads that divide heads",
             )
         if self.feed_forward == "moe":
             self._check_experts()
@@ -87,23 +104,56 @@ class ModelConfig:
                 "A token cannot go to more experts than there are.",
                 f"top_k={self.experts}, or more experts",
             )
-        if self.feed_forward_width % self.top_k:
+        if self.shared_experts < 0:
+            raise OrderError(
+                f"shared_experts is {self.shared_experts}.",
+                "The model cannot be built.",
+                "give shared_experts of at least 0",
+            )
+        if self.feed_forward_width % self.experts_of_a_token:
             raise OrderError(
                 f"feed_forward_width {self.feed_forward_width} is not a multiple of "
-                f"top_k {self.top_k}.",
+                f"top_k {self.top_k} and {self.shared_experts} shared_experts together.",
                 "The experts of a token could not be matched with the dense layer.",
-                "give a feed_forward_width that top_k divides",
+                f"give a feed_forward_width that {self.experts_of_a_token} divides",
             )
+        if self.capacity_factor is not None and not self.capacity_factor > 0:
+            raise OrderError(
+                f"capacity_factor is {self.capacity_factor}.",
+                "Every token would be dropped.",
+                "give a capacity_factor above 0, or None for no limit",
+            )
+
+    @property
+    def experts_of_a_token(self) -> int:
+        """Experts that one token passes through; 1 is the dense layer."""
+        return self.top_k + self.shared_experts if self.feed_forward == "moe" else 1
 
     @property
     def expert_width(self) -> int:
         """Hidden units of one expert, or of the dense layer."""
-        return self.feed_forward_width // (self.top_k if self.feed_forward == "moe" else 1)
+        return self.feed_forward_width // self.experts_of_a_token
 
     @property
     def head_width(self) -> int:
         """Size of one head's queries, keys and values."""
         return self.width // self.heads
+
+    @property
+    def key_value_width(self) -> int:
+        """Size of all heads' keys, and of all heads' values."""
+        shared = self.attention == "gqa"
+        return self.head_width * (self.key_value_heads if shared else self.heads)
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether the window hides anything; one as long as the sequence is full attention.
+
+        Example:
+            >>> ModelConfig(attention="sliding_window", sequence=64, window=64).is_windowed
+            False
+        """
+        return self.attention == "sliding_window" and self.window < self.sequence
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -122,149 +172,3 @@ def _at_least_one(name: str, value: int) -> None:
         raise OrderError(
             f"{name} is {value}.", "The model cannot be built.", f"give {name} of at least 1"
         )
-
-
-@dataclass(frozen=True)
-class Flops:
-    """Floating-point operations of training on one token, forward and backward.
-
-    Args:
-        executed: What the computation as laid out multiplies, masked scores included: all
-            `sequence` keys for ``sdpa`` (a fused kernel may skip masked blocks and execute
-            fewer), both blocks for ``sliding_window``.
-        useful: What the result depends on: causal and within the window.
-    """
-
-    executed: float
-    useful: float
-
-
-def parameters_total(config: ModelConfig) -> int:
-    """Parameters held in memory, the embedding counted once (it is also the output layer).
-
-    Args:
-        config: The model.
-
-    Returns:
-        Number of parameters.
-
-    Example:
-        >>> parameters_total(ModelConfig()) < parameters_total(ModelConfig(feed_forward="moe"))
-        True
-    """
-    return _parameters(config, experts=config.experts)
-
-
-def parameters_active(config: ModelConfig) -> int:
-    """Parameters that one token passes through: `top_k` experts of a ``moe`` block, and its router.
-
-    Args:
-        config: The model.
-
-    Returns:
-        Number of parameters. Of two models that differ in feed-forward alone, ``moe`` has
-        `layers * width * experts` more: the router.
-
-    Example:
-        >>> dense, moe = ModelConfig(), ModelConfig(feed_forward="moe")
-        >>> parameters_active(moe) - parameters_active(dense) == 4 * 128 * 8
-        True
-    """
-    return _parameters(config, experts=config.top_k)
-
-
-def _parameters(config: ModelConfig, experts: int) -> int:
-    """Count parameters with so many experts in each block."""
-    embeddings = (config.vocabulary + config.sequence) * config.width
-    norms = (2 * config.layers + 1) * config.width
-    attention = 4 * config.width**2
-    feed_forward = 2 * config.width * config.expert_width
-    if config.feed_forward == "moe":
-        feed_forward = experts * feed_forward + config.width * config.experts
-    return embeddings + norms + config.layers * (attention + feed_forward)
-
-
-def flops_per_token(config: ModelConfig) -> Flops:
-    """FLOPs of training on one token, averaged over the positions of a full sequence.
-
-    Forward, a multiplication and an addition being two: ``2 · parameters`` for each matrix that a
-    token passes through and ``4 · width · keys`` a layer for scores and their use. Backward is
-    twice forward. Normalisations, softmax and the embedding's look-up are left out.
-
-    Args:
-        config: The model.
-
-    Returns:
-        Executed and useful FLOPs.
-
-    Example:
-        >>> full = flops_per_token(ModelConfig())
-        >>> near = flops_per_token(ModelConfig(attention="sliding_window"))
-        >>> near.executed < full.useful < full.executed
-        True
-
-    Source: Hoffmann et al. 2022, arXiv:2203.15556, appendix F, with the window and top-k added.
-    """
-    feed_forward = 2 * config.width * config.feed_forward_width
-    if config.feed_forward == "moe":
-        feed_forward += config.width * config.experts
-    matrices = config.layers * (4 * config.width**2 + feed_forward)
-    matrices += config.width * config.vocabulary
-
-    def training(keys: float) -> float:
-        macs = matrices + config.layers * 2 * config.width * keys
-        return PASSES_PER_TRAINING_STEP * FLOPS_PER_MAC * macs
-
-    return Flops(executed=training(keys_executed(config)), useful=training(keys_useful(config)))
-
-
-def keys_executed(config: ModelConfig) -> float:
-    """Keys that are multiplied for one query, masked ones included, on average.
-
-    Args:
-        config: The model.
-
-    Returns:
-        Keys a query.
-
-    Example:
-        >>> keys_executed(ModelConfig(attention="sliding_window", sequence=512, window=64))
-        128.0
-    """
-    if not is_windowed(config):
-        return float(config.sequence)
-    blocks = -(-config.sequence // config.window)
-    return 2.0 * config.window * (blocks * config.window) / config.sequence
-
-
-def keys_useful(config: ModelConfig) -> float:
-    """Keys that one query may see, on average over the positions.
-
-    Args:
-        config: The model.
-
-    Returns:
-        Keys a query.
-
-    Example:
-        >>> keys_useful(ModelConfig(sequence=512))
-        256.5
-    """
-    seen = config.window if is_windowed(config) else config.sequence
-    return seen - seen * (seen - 1) / (2 * config.sequence)
-
-
-def is_windowed(config: ModelConfig) -> bool:
-    """Whether the window hides anything; one as long as the sequence is full attention.
-
-    Args:
-        config: The model.
-
-    Returns:
-        True where attention is computed in blocks.
-
-    Example:
-        >>> is_windowed(ModelConfig(attention="sliding_window", sequence=64, window=64))
-        False
-    """
-    return config.attention == "sliding_window" and config.window < config.sequence

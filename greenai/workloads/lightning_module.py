@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812  # the name that PyTorch's own doc
 
 from greenai.errors import OrderError
 from greenai.workloads.model import Transformer
+from greenai.workloads.routing import RouterCourse
 
 if find_spec("pytorch_lightning") is not None:
     import pytorch_lightning as lightning
@@ -36,13 +37,14 @@ class LanguageModel(lightning.LightningModule):  # type: ignore[misc]  # lightni
 
     Args:
         config: The model.
-        learning_rate: Of AdamW; one for all variants, untuned.
+        learning_rate: Of AdamW.
     """
 
     def __init__(self, config: ModelConfig, learning_rate: float) -> None:
         super().__init__()
         self.model = Transformer(config)
         self.learning_rate = learning_rate
+        self.course = RouterCourse()
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Cross-entropy in nats a byte, with the gradient of the balance loss added.
@@ -50,9 +52,10 @@ class LanguageModel(lightning.LightningModule):  # type: ignore[misc]  # lightni
         The loss's value is the cross-entropy alone, so that it can be compared across variants:
         the balance loss is added as a term of value zero that keeps its gradient.
         """
-        del batch_index
         inputs, targets = batch
         logits, balance = self.model(inputs)
+        if self.model.config.feed_forward == "moe":
+            self.course.offer(batch_index, self.model.routings())
         entropy = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         weight = self.model.config.balance_weight
         return {"loss": entropy + weight * (balance - balance.detach())}
@@ -71,6 +74,7 @@ class LanguageModel(lightning.LightningModule):  # type: ignore[misc]  # lightni
         Returns:
             Nats a byte.
         """
+        self.model.eval()  # what follows is no part of the router's load
         losses = []
         for inputs, targets in batches:
             logits, _ = self.model(inputs.to(self.device))

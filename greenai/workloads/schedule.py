@@ -26,15 +26,16 @@ class Turn:
 
 
 def balanced_turns(variants: Sequence[str], repeats: int) -> list[list[Turn]]:
-    """Plan every repeat so that drift of the machine falls on all variants alike.
+    """Plan every repeat so that drift and the run before fall on all variants alike.
 
-    The orders are the rotations of the variants and then the rotations of their reverse: three
-    variants go through all six orders in six repeats, and after the first three each has already
-    had each place once, so that a cut plan loses little balance.
+    The orders are a Williams design: each variant has each place equally often, and each follows
+    each other one equally often within a repeat. Two variants are interleaved ABBA, three go
+    through all six orders, an even number n takes n orders and an odd one 2 n.
 
     Args:
         variants: Names, in any order.
-        repeats: How many times each variant is trained.
+        repeats: How many times each variant is trained; a multiple of `balanced_repeats` is
+            balanced.
 
     Returns:
         The turns of each repeat, in order.
@@ -42,15 +43,41 @@ def balanced_turns(variants: Sequence[str], repeats: int) -> list[list[Turn]]:
     Example:
         >>> plan = balanced_turns(["a", "b", "c"], repeats=6)
         >>> ["".join(turn.variant for turn in turns) for turns in plan]
-        ['abc', 'bca', 'cab', 'cba', 'bac', 'acb']
+        ['abc', 'bca', 'cab', 'cba', 'acb', 'bac']
+
+    Source: Williams 1949, Australian Journal of Scientific Research A 2, 149.
     """
-    orders = []
-    for start in (list(variants), list(reversed(variants))):
-        orders += [start[n:] + start[:n] for n in range(len(start))]
+    orders = _williams(len(variants))
     return [
-        [Turn(variant, repeat, place) for place, variant in enumerate(orders[repeat % len(orders)])]
+        [
+            Turn(variants[number], repeat, place)
+            for place, number in enumerate(orders[repeat % len(orders)])
+        ]
         for repeat in range(repeats)
     ]
+
+
+def balanced_repeats(variants: int) -> int:
+    """After how many repeats the order is balanced.
+
+    Example:
+        >>> [balanced_repeats(count) for count in (1, 2, 3, 4, 5)]
+        [1, 2, 6, 4, 10]
+    """
+    return len(_williams(variants))
+
+
+def _williams(count: int) -> list[list[int]]:
+    """Orders of `count` things: a zigzag 0, 1, n - 1, 2, n - 2, ... and its cyclic shifts.
+
+    The steps of the zigzag, modulo n, are all different, so that over the shifts each thing
+    follows each other one once; where n is odd, half of them come only with the reversed orders.
+    """
+    zigzag = [(step + 1) // 2 if step % 2 else (count - step // 2) % count for step in range(count)]
+    orders = [[(number + shift) % count for number in zigzag] for shift in range(count)]
+    if count % 2 and count > 1:
+        orders += [order[::-1] for order in orders]
+    return orders
 
 
 @dataclass
@@ -71,10 +98,11 @@ class Budget:
     reserve_s: float = 0.0
     clock: Callable[[], float] = monotonic
     _started_s: float = field(init=False)
+    _first_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Start counting."""
-        self._started_s = self.clock()
+        self._started_s = self._first_s = self.clock()
 
     def allows_another(self, done: int) -> bool:
         """Whether one more repeat, as long as those before on average, ends within the limit.
@@ -82,19 +110,28 @@ class Budget:
         Args:
             done: Repeats done so far. The first is always allowed: without it there is no result.
         """
+        now_s = self.clock()
+        if done == 0:
+            self._first_s = now_s
         if self.limit_s is None or done == 0:
             return True
-        elapsed_s = self.clock() - self._started_s
-        return elapsed_s * (done + 1) / done + self.reserve_s <= self.limit_s
+        repeat_s = (now_s - self._first_s) / done
+        return now_s - self._started_s + repeat_s + self.reserve_s <= self.limit_s
 
 
-def follow(plan: list[list[Turn]], budget: Budget, train: Callable[[Turn], None]) -> int:
+def follow(
+    plan: list[list[Turn]],
+    budget: Budget,
+    train: Callable[[Turn], None],
+    after: Callable[[int], None] = lambda _: None,
+) -> int:
     """Train turn by turn until the plan ends or the budget does.
 
     Args:
         plan: The turns of each repeat.
         budget: The limit; looked at before each repeat, so that no repeat is left half done.
         train: Called for each turn.
+        after: Called after each repeat with how many are done.
 
     Returns:
         Repeats done.
@@ -110,4 +147,5 @@ def follow(plan: list[list[Turn]], budget: Budget, train: Callable[[Turn], None]
             return done
         for turn in turns:
             train(turn)
+        after(done + 1)
     return len(plan)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
+from greenai.workloads.attention import kernel_of
 from greenai.workloads.data import Batches
+from greenai.workloads.facts import precision
 from greenai.workloads.lightning_module import LanguageModel, lightning
+from greenai.workloads.model import Transformer
+from greenai.workloads.routing import router_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +95,19 @@ def quiet_lightning() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training left.
+
+    Args:
+        held_out_loss_nats: Loss on held-out text after the training, in nats a byte.
+        router_load: What the routers did (see greenai/workloads/facts.py); None without any.
+    """
+
+    held_out_loss_nats: float
+    router_load: dict[str, Any] | None
+
+
 def train(
     config: ModelConfig,
     text: Text,
@@ -96,11 +115,12 @@ def train(
     batch: int,
     learning_rate: float,
     seed: int,
-    limit_s: float,
+    limit_s: float = math.inf,
+    steps: int = -1,
     callbacks: Sequence[Any] = (),
     advance: Callable[[float], None] = lambda _: None,
-) -> float:
-    """Train one model for a time and tell what it learned.
+) -> Trained:
+    """Train one model for a time, or for so many steps, and tell what it learned.
 
     The seed decides weights and batches; torch's global generators are left as they were.
 
@@ -111,12 +131,12 @@ def train(
         learning_rate: Of AdamW.
         seed: Of the weights and of the order of the batches.
         limit_s: Seconds of training.
+        steps: Steps of training; -1 is no limit.
         callbacks: Of the trainer; they see every step before the clock is looked at.
         advance: Called after each step with the seconds spent so far.
 
     Returns:
-        Loss on held-out text after the training, in nats a byte; it is computed when the
-        callbacks are done, so that its energy is in no run.
+        What is computed when the callbacks are done, so that its energy is in no run.
 
     Raises:
         OrderError: The text does not fill one batch.
@@ -124,13 +144,16 @@ def train(
     # Both before training, so that too small a text is refused at once.
     batches = Batches(text.training, batch=batch, sequence=config.sequence, seed=seed)
     held_out = Batches(text.validation, batch=batch, sequence=config.sequence, seed=0)
+    on_gpu = torch.cuda.is_available()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LanguageModel(config, learning_rate)
         trainer = lightning.Trainer(
-            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            accelerator="gpu" if on_gpu else "cpu",
             devices=1,
+            precision=precision(),
             max_epochs=1,
+            max_steps=steps,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -138,5 +161,39 @@ def train(
             callbacks=[*callbacks, StopAfter(limit_s, advance)],
         )
         trainer.fit(model, DataLoader(batches, batch_size=None))
-        loss: float = model.held_out_loss(list(islice(held_out, HELD_OUT_BATCHES)))
-        return loss
+        load = router_load(model.model.routings(), model.course)
+        if on_gpu:
+            model.cuda()  # some strategies take it back to the CPU
+        with _as_trained(model.device):
+            loss = model.held_out_loss(list(islice(held_out, HELD_OUT_BATCHES)))
+        return Trained(loss, load)
+
+
+def find_kernel(config: ModelConfig, batch: int) -> str:
+    """Say which kernel will compute a model's attention here.
+
+    Args:
+        config: The model; one layer of it is run once, in a batch as in training.
+        batch: Sequences in a batch.
+
+    Returns:
+        See `kernel_of`.
+
+    Example:
+        >>> from greenai.workloads.architecture import ModelConfig
+        >>> find_kernel(ModelConfig(attention="eager"), batch=1)
+        'eager'
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    one_layer = replace(config, layers=1)
+    with torch.random.fork_rng(), _as_trained(device):
+        model = Transformer(one_layer).to(device)
+        tokens = torch.zeros(batch, config.sequence, dtype=torch.long, device=device)
+        return kernel_of(model, one_layer, tokens)
+
+
+@contextmanager
+def _as_trained(device: torch.device) -> Iterator[None]:
+    """Compute in the numbers that training uses."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision() == "bf16-mixed"):
+        yield

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from greenai.api import load, run_folders
 from greenai.errors import OrderError, RecordError
 from greenai.workloads.bench import run_bench
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
         {"warmup_s": -1},
         {"budget_s": 0},
         {"data": "/nowhere/at/all"},
+        {"variants": ["dense"]},
+        {"variants": ["dense", "flash"]},
+        {"match": "loss"},
+        {"size": "huge", "quick": False},
+        {"size": "large", "quick": True},
+        {"sweep_seq": [10_000_000]},
+        {"resume": True},
     ],
 )
 def test_nonsense_is_refused_before_any_folder_is_made(
@@ -78,6 +86,49 @@ def test_the_experiment_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[
     design = json.loads((result.folder / "bench.json").read_text(encoding="utf-8"))
     assert design["done_repeats"] == design["planned_repeats"] == 2
     assert len(design["held_out_loss_nats"]["moe"]) == 2
+    moe, dense = (load(result.folder / name).config for name in ("moe-r1", "dense-r1"))
+    assert (moe["repeat"], moe["position"], moe["kernel"]) == (1, 0, "flash")
+    assert [moe["held_out_loss_nats"], dense["held_out_loss_nats"]] == [
+        design["held_out_loss_nats"][name][1] for name in ("moe", "dense")
+    ]
+    assert len(moe["router_load"]["shares"]) == moe["layers"]
+    assert dense["router_load"] is None
+    steps = load(result.folder / "moe-r1").steps()
+    assert steps["flops"].iloc[0] == moe["flops_per_token_executed"] * steps["tokens"].iloc[0]
+
+
+@pytest.mark.slow
+def test_an_experiment_goes_on_with_what_is_missing_and_sweeps(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {
+        "out": tmp_path / "bench",
+        "variants": ["dense", "linear"],
+        "seconds": 2.0,
+        "warmup_s": 0.0,
+        "progress": False,
+    }
+    first = run_bench(repeats=1, **asked)
+    assert any("not balanced" in notice for notice in first.notices)
+    result = run_bench(repeats=2, resume=True, sweep_seq=[128, 64], **asked)
+    assert [run.name for run in result.runs] == ["dense-r0", "linear-r0", "linear-r1", "dense-r1"]
+    assert not any("not balanced" in notice for notice in result.notices)
+    assert {name: len(losses) for name, losses in result.held_out_loss_nats.items()} == {
+        "dense": 2,
+        "linear": 2,
+    }
+    assert [found.n for found in result.comparison.results] == [2]
+    assert result.sequence_sweep is not None
+    rows = json.loads(result.sequence_sweep.read_text(encoding="utf-8"))["rows"]
+    assert [(row["sequence"], row["variant"], row["kernel"], row["batch"]) for row in rows] == [
+        (64, "dense", "flash", 32),
+        (64, "linear", "chunked", 32),
+        (128, "dense", "flash", 16),
+        (128, "linear", "chunked", 16),
+    ]
+    for row in rows:
+        assert row["n"] == len(row["times_s_per_token"]) == 2
+        assert row["time_s_per_token"] > 0
+    # The sweep is no part of the comparison of the folder.
+    assert len(run_folders(result.folder)) == 4
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greenai.workloads.schedule import Budget, balanced_turns, follow
+from greenai.workloads.schedule import Budget, balanced_repeats, balanced_turns, follow
 
 if TYPE_CHECKING:
     from greenai.workloads.schedule import Turn
@@ -26,13 +26,20 @@ def test_each_variant_has_each_position_equally_often(repeats: int) -> None:
     assert set(places.values()) == {repeats // 3}
 
 
-def test_each_variant_follows_each_other_equally_often_in_six_repeats() -> None:
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
+def test_each_variant_has_each_place_and_follows_each_other_equally_often(count: int) -> None:
+    names = "abcdefg"[:count]
+    repeats = balanced_repeats(count)
+    assert repeats == (count if count % 2 == 0 else 2 * count)
+    plan = balanced_turns(names, 2 * repeats)
+    places = Counter((turn.variant, turn.position) for turns in plan for turn in turns)
     follows = Counter(
-        (earlier.variant, later.variant)
-        for turns in balanced_turns(THREE, 6)
-        for earlier, later in pairwise(turns)
+        (earlier.variant, later.variant) for turns in plan for earlier, later in pairwise(turns)
     )
-    assert set(follows.values()) == {2}
+    assert len(places) == count**2
+    assert len(set(places.values())) == 1
+    assert len(follows) == count * (count - 1)
+    assert len(set(follows.values())) == 1
 
 
 def test_two_variants_are_interleaved_as_abba() -> None:
@@ -92,6 +99,23 @@ def test_a_machine_that_slows_down_is_noticed() -> None:
     assert budget.allows_another(done=1)
     clock.now_s += 60
     assert not budget.allows_another(done=2)
+
+
+def test_what_comes_before_the_first_repeat_is_no_part_of_a_repeat() -> None:
+    clock = Clock()
+    budget = Budget(100, clock=clock)
+    clock.now_s += 60
+    assert budget.allows_another(done=0)
+    clock.now_s += 15
+    assert budget.allows_another(done=1)
+    clock.now_s += 15
+    assert not budget.allows_another(done=2)
+
+
+def test_each_repeat_is_told_when_it_is_done() -> None:
+    told: list[int] = []
+    follow(balanced_turns(THREE, 3), Budget(None), lambda _: None, told.append)
+    assert told == [1, 2, 3]
 
 
 def test_a_failure_in_a_run_is_not_swallowed() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +11,18 @@ import pytest
 import torch
 
 from greenai.errors import OrderError
-from greenai.workloads.architecture import ModelConfig
+from greenai.workloads.architecture import ATTENTIONS, ModelConfig
 from greenai.workloads.data import Text, load_text
+from greenai.workloads.experts import Routing
 from greenai.workloads.lightning_module import LanguageModel, lightning
-from greenai.workloads.training import StopAfter, quiet_lightning, train
+from greenai.workloads.routing import RouterCourse
+from greenai.workloads.training import StopAfter, find_kernel, quiet_lightning, train
 
 if TYPE_CHECKING:
     from greenai.workloads.architecture import Attention, FeedForward
 
 TINY = ModelConfig(sequence=32, layers=1, heads=2, width=16, feed_forward_width=32, window=8)
-VARIANTS = [("dense", "sdpa"), ("moe", "sdpa"), ("dense", "sliding_window")]
+VARIANTS = [("moe", "sdpa"), *(("dense", attention) for attention in ATTENTIONS)]
 
 
 class Witness(lightning.Callback):  # type: ignore[misc]  # lightning is not followed
@@ -113,11 +116,50 @@ def test_the_loss_is_the_cross_entropy_alone_and_still_trains_the_router(text: T
 def test_a_training_whose_time_is_over_at_once_still_makes_one_step(text: Text) -> None:
     witness = Witness(steps=100)
     with quiet_lightning():
-        loss = train(
+        left = train(
             TINY, text, batch=2, learning_rate=1e-3, seed=0, limit_s=0, callbacks=[witness]
         )
     assert len(witness.losses) == 1
-    assert 0 < loss < 10
+    assert 0 < left.held_out_loss_nats < 10
+    assert left.router_load is None
+
+
+def test_a_training_ends_after_so_many_steps_where_they_are_counted(text: Text) -> None:
+    witness = Witness(steps=100)
+    with quiet_lightning():
+        train(TINY, text, batch=2, learning_rate=1e-3, seed=0, steps=3, callbacks=[witness])
+    assert len(witness.losses) == 3
+
+
+def test_the_routers_load_is_that_of_the_training_and_not_of_the_validation(text: Text) -> None:
+    config = replace(TINY, feed_forward="moe", experts=4, top_k=2, layers=2)
+    with quiet_lightning():
+        left = train(config, text, batch=2, learning_rate=1e-3, seed=0, steps=5)
+    load = left.router_load
+    assert load is not None
+    assert load["assignments"] == 5 * 2 * 32 * config.top_k * config.layers
+    assert [sum(shares) for shares in load["shares"]] == pytest.approx([1, 1])
+    assert load["dropped"] == 0
+    assert 1 <= load["imbalance"] <= 4
+    assert 0.5 < load["balance_loss"] < 4
+    assert [point["step"] for point in load["course"]] == [0, 1, 2, 3, 4]
+    assert load["course"][-1]["imbalance"] == load["imbalance"]
+
+
+def test_a_long_course_is_thinned_evenly() -> None:
+    course = RouterCourse()
+    block = [Routing(torch.tensor([2, 1]), torch.tensor(0), torch.tensor(1.0))]
+    for step in range(5000):
+        course.offer(step, block)
+    steps = [point["step"] for point in course.to_json()]
+    assert len(steps) <= 64
+    assert {later - earlier for earlier, later in pairwise(steps)} == {128}
+    assert steps[0] == 0
+
+
+def test_what_computes_attention_is_found_before_training() -> None:
+    assert find_kernel(TINY, batch=2) == "flash"
+    assert find_kernel(replace(TINY, attention="linear"), batch=2) == "chunked"
 
 
 def test_lightning_is_quiet_within_and_as_before_afterwards(
@@ -143,16 +185,15 @@ def test_every_variant_learns_more_than_the_frequency_of_bytes(
 ) -> None:
     text = load_text(max_bytes=1_000_000)
     config = ModelConfig(
-        feed_forward, attention, sequence=64, layers=2, width=64, feed_forward_width=128, window=16
+        feed_forward,
+        attention,
+        sequence=64,
+        layers=2,
+        width=64,
+        feed_forward_width=128,
+        window=16,
+        chunk=16,
     )
     with quiet_lightning():
-        loss = train(
-            config,
-            text,
-            batch=16,
-            learning_rate=3e-3,
-            seed=0,
-            limit_s=600,
-            callbacks=[Witness(steps=150)],
-        )
-    assert loss < text.unigram_entropy_nats() - 0.1
+        left = train(config, text, batch=16, learning_rate=3e-3, seed=0, steps=150)
+    assert left.held_out_loss_nats < text.unigram_entropy_nats() - 0.1
