@@ -86,7 +86,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.setattr(api, "compare", fake_compare)
     monkeypatch.setattr(api, "load", load)
 
-    def look(_: object, baseline: str, per: str = "token", sweep: object = ()) -> Lens:
+    def look(_: object, baseline: str, per: str = "token", **_sweep: object) -> Lens:
         return Lens(per, baseline, seen)
 
     monkeypatch.setattr(lens, "lens_of", look)
