@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from greenai.analysis.embodied import Life
 from greenai.analysis.impacts import Factors, Given
 from greenai.analysis.ranges import Range
 from greenai.errors import OrderError
+from greenai.intensity_file import read_prices
 
 RECORDED = Path(__file__).parent / "fixtures" / "record-v1"
 
@@ -38,6 +40,23 @@ def test_hardware_that_is_in_no_table_is_unknown_and_said() -> None:
     known = all(embodied.device_or_unknown(name).made_kg.is_known for name in named)
     assert found.embodied_g.is_known == known
     assert any("Embodied" in said for said in found.said)
+
+
+def test_each_hour_is_paid_at_its_own_price_and_a_missing_one_makes_the_cost_unknown(
+    tmp_path: Path,
+) -> None:
+    run = greenai.load(RECORDED, pue=1.5)
+    path = tmp_path / "prices.csv"
+    head = "start_utc, end_utc, price_per_kwh, currency\n"
+    path.write_text(head + "2026-11-24T03:00Z,2026-11-24T04:00Z,0.2,EUR\n")
+    found = impacts_of(run, prices=read_prices(path))
+    assert found.cost == pytest.approx(run.energy() / 3.6e6 * 1.5 * 0.2)
+    assert found.currency == "EUR"
+    assert not any("No price" in said for said in found.said)
+    path.write_text(head + "2026-11-24T03:00Z,2026-11-24T04:00Z,-0.2,EUR\n")
+    assert impacts_of(run, prices=read_prices(path)).cost < 0
+    path.write_text(head + "2026-11-24T05:00Z,2026-11-24T06:00Z,0.2,EUR\n")
+    assert math.isnan(impacts_of(run, prices=read_prices(path)).cost)
 
 
 def test_hardware_that_is_named_is_counted_for_the_time_of_the_run() -> None:

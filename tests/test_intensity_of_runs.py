@@ -13,7 +13,8 @@ from simulation.counters import MS, START_NS, SimulatedCounter, a_channel, attem
 
 import greenai
 from greenai import cli
-from greenai.analysis.intensity import IntensitySeries, Row, series_of
+from greenai.analysis.intensity import IntensitySeries, series_of
+from greenai.analysis.spans import Row
 from greenai.energy_utc import energy_over, from_utc_ns
 from greenai.errors import GridError
 from greenai.intensity_file import read_intensity
@@ -177,15 +178,17 @@ def test_pounds_a_megawatt_hour_are_converted_and_named(tmp_path: Path) -> None:
             "zone is unknown",
             "2026-01-01T00:00Z",
         ),
-        (HEAD + "yesterday,2026-01-01T01:00Z,5\n", "is no time", "ISO 8601"),
+        (HEAD + "0001-01-01,2026-01-01T01:00Z,5\n", "is no time from", "ISO 8601"),
+        (HEAD + "9999-01-01,9999-01-02,5\n", "is no time from", "ISO 8601"),
+        (HEAD + "yesterday,2026-01-01T01:00Z,5\n", "is no time from", "ISO 8601"),
         (HEAD + "2026-01-01T00:00Z,2026-01-01T01:00Z,five\n", "no number", "hole"),
         (
             HEAD + "2026-01-01T00:00Z,2026-01-01T01:00Z,-5\n",
-            "line 2 has an intensity of -5",
+            "line 2 has a figure of -5",
             "0 or",
         ),
         (HEAD + "2026-01-01T01:00Z,2026-01-01T00:00Z,5\n", "line 2 ends", "after 2026-01-01T01:00"),
-        (HEAD + "2999-01-01T00:00Z,2999-01-01T01:00Z,5\n", "in the future", "or before"),
+        (HEAD + "2199-01-01T00:00Z,2199-01-01T01:00Z,5\n", "in the future", "or before"),
         (
             HEAD + "2026-01-01T00:00Z,2026-01-01T02:00Z,5\n2026-01-01T01:00Z,2026-01-01T03:00Z,5\n",
             "line 3 starts at 2026-01-01T01:00:00Z, inside line 2",

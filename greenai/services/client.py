@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from greenai.errors import GridError
-from greenai.intensity_file import utc_ns_of
 from greenai.sensors.models import cache_folder
+from greenai.timed_csv import utc_ns_of
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from greenai.analysis.intensity import Basis, Row, Signal
+    from greenai.analysis.intensity import Basis, Signal
+    from greenai.analysis.spans import Row
 
 TRIES = 4
 TIMEOUT_S = 10.0

@@ -7,7 +7,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from greenai.analysis.intensity import Row
+from greenai.analysis.spans import Row
 from greenai.errors import GridError
 from greenai.services.client import Refused, figure, iso, items, moment, utc_now
 from greenai.units import NS_PER_S
