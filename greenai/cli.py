@@ -166,12 +166,16 @@ def export(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
 ) -> None:
     """Write steps.csv and phases.csv, steps.parquet, or summary.json."""
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters import tables  # noqa: PLC0415 - the same
 
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue)
+    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
+    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
     for attempt in loaded.record.attempts:
         for problem in attempt.problems:
             _complain(problem, style="yellow")

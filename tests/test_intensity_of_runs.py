@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -235,3 +236,14 @@ def test_an_old_run_is_computed_anew_and_its_record_stays(
     run = greenai.load(RECORDED, pue=1.5, intensity=read_intensity(csv))
     assert run.footprint().operational_co2e_g == pytest.approx(run.energy() / 3.6e6 * 1500)
     assert before == {path: path.read_bytes() for path in RECORDED.rglob("*") if path.is_file()}
+
+
+def test_an_export_takes_the_same_intensity(tmp_path: Path) -> None:
+    csv = file(tmp_path, HEAD + "2026-11-24T00:00Z,2026-11-24T12:00Z,1000\n")
+    words = ["export", str(RECORDED), "--format", "json", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "--intensity-file", str(csv)])
+    assert ended.value.code == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["intensity_g_per_kwh"] == pytest.approx(1000)
+    assert summary["intensity_over_time"]["series_share"] == pytest.approx(1)

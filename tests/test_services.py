@@ -168,11 +168,21 @@ def test_a_piece_that_fails_leaves_the_others(desk: Desk) -> None:
     assert len(found.problems) == 1
 
 
-def test_no_server_at_all_is_a_hole_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GREENAI_UKCARBON_URL", "http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:9", "ConnectError"),
+        ("http://127.0.0.1:port", "InvalidURL"),
+        ("ftp://127.0.0.1", "UnsupportedProtocol"),
+    ],
+)
+def test_no_server_at_all_is_a_hole_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, url: str, reason: str
+) -> None:
+    monkeypatch.setenv("GREENAI_UKCARBON_URL", url)
     found = desk.ask("ukcarbon", ns(3), ns(5))
     assert np.isnan(found.g_per_kwh).all()
-    assert "ConnectError, 4 times" in found.problems[0]
+    assert f"{reason}, 4 times" in found.problems[0]
 
 
 def test_figures_of_another_basis_or_unit_are_never_mixed_in(desk: Desk) -> None:

@@ -164,7 +164,7 @@ class Client:
         for attempt in range(TRIES):
             try:
                 status, retry_after_s, text = self._once(url, params, headers, login)
-            except self._httpx.HTTPError as error:
+            except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
                 reason, retry_after_s = type(error).__name__, 0.0
             else:
                 plain = _json(text)
