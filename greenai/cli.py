@@ -17,6 +17,7 @@ import typer
 
 import greenai
 from greenai.cli_factors import Country, IntensityFile, Pue, Region, Service, Zone, intensity_of
+from greenai.cli_impacts import impacts
 from greenai.errors import GreenAIError, RecordError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(impacts)
 
 
 class Per(enum.StrEnum):

@@ -80,6 +80,13 @@ def test_electricity_maps_gives_hourly_life_cycle_averages(desk: Desk) -> None:
     assert found.problems == ()
 
 
+def test_the_latest_day_needs_no_access_to_the_past(desk: Desk) -> None:
+    found = desk.ask("electricitymaps", ns(20), ns(22))
+    assert hourly(found, [20.5, 21.5]) == [120, 121]
+    (asked,) = desk.server.asked
+    assert "/carbon-intensity/history?" in asked
+
+
 def test_watttime_is_marginal_and_its_pounds_are_converted_and_named(desk: Desk) -> None:
     found = desk.ask("watttime", ns(3.2), ns(5.5))
     assert hourly(found, [3.5, 5.4]) == pytest.approx([103 * 0.45359237, 105 * 0.45359237])
