@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
 from greenai.analysis.embodied import DEFAULT_LIFE, embodied_g
 from greenai.analysis.impacts import Factors, Impacts, energy_range_kwh, impacts
+from greenai.analysis.prices import cost_of
 from greenai.analysis.ranges import Range
 from greenai.embodied import device_or_unknown
+from greenai.energy_utc import energy_over
 from greenai.merging import duration_s, energy_bounds_j
 from greenai.shortfalls import length_ns
 from greenai.units import NS_PER_S
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greenai.analysis.embodied import Device, Life
+    from greenai.analysis.prices import PriceSeries
     from greenai.merging import Part
     from greenai.run import Run
 
@@ -29,6 +33,7 @@ def impacts_of(
     *,
     devices: Sequence[Device] | None = None,
     life: Life = DEFAULT_LIFE,
+    prices: PriceSeries | None = None,
 ) -> Impacts:
     """Carbon both ways, water, money, hardware, SCI and comparisons of a run.
 
@@ -37,6 +42,7 @@ def impacts_of(
         factors: What the record cannot know; what is left out is unknown.
         devices: Hardware that the run used; its metered GPUs alone where None.
         life: For how long hardware serves.
+        prices: Prices over time, in place of a flat one.
 
     Returns:
         Low, mid and high of each, and every assumption in a sentence.
@@ -49,7 +55,15 @@ def impacts_of(
     low_j, high_j = energy_bounds_j(run.parts)
     energy_kwh = energy_range_kwh(emitted.energy_j, low_j, high_j, given.sensor_gain)
     made_g, said = _embodied(run.parts, devices, life)
-    return impacts(emitted, energy_kwh, made_g, _work(run), given, said=said)
+    cost = None
+    if prices is not None:
+        energy_j = energy_over(run.parts, prices.edges_utc_ns)
+        pue = 1.0 if emitted.pue is None else emitted.pue
+        cost = cost_of(energy_j, emitted.energy_j, prices, pue)
+        given = dataclasses.replace(given, currency=prices.currency or given.currency)
+        hole = " A part of the energy has no price." if math.isnan(cost) else ""
+        said.append(f"Prices over time, source: {prices.source}.{hole}")
+    return impacts(emitted, energy_kwh, made_g, _work(run), given, cost=cost, said=said)
 
 
 def _work(run: Run) -> dict[str, float]:

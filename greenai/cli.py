@@ -17,6 +17,7 @@ import greenai
 from greenai.bench_command import bench
 from greenai.cli_estimate import estimate
 from greenai.cli_factors import IntensityFile, Service, Zone, intensity_of
+from greenai.cli_impacts import impacts
 from greenai.errors import GreenAIError, RecordError
 from greenai.options import sensor_names, span, unit
 from greenai.scaling_command import scaling
@@ -45,6 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(impacts)
 
 
 class Format(enum.StrEnum):
@@ -158,12 +160,16 @@ def export(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
 ) -> None:
     """Write steps.csv and phases.csv, steps.parquet, or summary.json."""
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters import tables  # noqa: PLC0415 - the same
 
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue)
+    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
+    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
     for attempt in loaded.record.attempts:
         for problem in attempt.problems:
             _complain(problem, style="yellow")

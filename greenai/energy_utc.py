@@ -76,7 +76,8 @@ def yearly_of(intensity: Intensity) -> Yearly | None:
     """What may fill the holes of a series: a named place's factor, never the world average."""
     if intensity.is_world_average:
         return None
-    name = f"{intensity.place} {intensity.year}, {intensity.g_per_kwh:g} g/kWh, {intensity.source}"
+    when = intensity.year or "of a year that is not stated"
+    name = f"{intensity.place} {when}, {intensity.g_per_kwh:g} g/kWh, {intensity.source}"
     return Yearly(intensity.g_per_kwh, intensity.basis, intensity.signal, name)
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from greenai.analysis.intensity import IntensitySeries
     from greenai.merging import Part, PowerCurve
     from greenai.record.types import Record
+    from greenai.units import Floats
 
 
 class Run:
@@ -210,10 +211,18 @@ class Run:
         series = intensity if intensity is not None or other else self._series
         if series is None:
             return constant_footprint(self.energy(), used, **about)
-        yearly, energy_j = yearly_of(used), energy_over(self.parts, series.edges_utc_ns)
+        own = series is self._series
+        energy_j = self._series_j if own else energy_over(self.parts, series.edges_utc_ns)
+        yearly = yearly_of(used)
         weighted = weigh(energy_j, self.energy(), series, yearly)
         filled_by = yearly.name if yearly is not None else ""
         return footprint_over_time(self.energy(), weighted, series, filled_by=filled_by, **about)
+
+    @cached_property
+    def _series_j(self) -> Floats:
+        """Energy in each span of the intensity that the run was loaded with."""
+        assert self._series is not None  # noqa: S101 - asked for by its owner alone
+        return energy_over(self.parts, self._series.edges_utc_ns)
 
     def _step_intensity(self, frame: pd.DataFrame) -> Any:
         """Intensity of each step, in g/kWh."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 from pathlib import Path
 
 import pytest
 
 import greenai
-from greenai import embodied
+from greenai import cli, embodied
 from greenai.accounts import impacts_of
 from greenai.analysis.embodied import Life
 from greenai.analysis.impacts import Factors, Given
 from greenai.analysis.ranges import Range
 from greenai.errors import OrderError
+from greenai.intensity_file import read_prices
+from greenai.run import Run
 
 RECORDED = Path(__file__).parent / "fixtures" / "record-v1"
 
@@ -38,6 +42,23 @@ def test_hardware_that_is_in_no_table_is_unknown_and_said() -> None:
     known = all(embodied.device_or_unknown(name).made_kg.is_known for name in named)
     assert found.embodied_g.is_known == known
     assert any("Embodied" in said for said in found.said)
+
+
+def test_each_hour_is_paid_at_its_own_price_and_a_missing_one_makes_the_cost_unknown(
+    tmp_path: Path,
+) -> None:
+    run = greenai.load(RECORDED, pue=1.5)
+    path = tmp_path / "prices.csv"
+    head = "start_utc, end_utc, price_per_kwh, currency\n"
+    path.write_text(head + "2026-11-24T03:00Z,2026-11-24T04:00Z,0.2,EUR\n")
+    found = impacts_of(run, prices=read_prices(path))
+    assert found.cost == pytest.approx(run.energy() / 3.6e6 * 1.5 * 0.2)
+    assert found.currency == "EUR"
+    assert not any("No price" in said for said in found.said)
+    path.write_text(head + "2026-11-24T03:00Z,2026-11-24T04:00Z,-0.2,EUR\n")
+    assert impacts_of(run, prices=read_prices(path)).cost < 0
+    path.write_text(head + "2026-11-24T05:00Z,2026-11-24T06:00Z,0.2,EUR\n")
+    assert math.isnan(impacts_of(run, prices=read_prices(path)).cost)
 
 
 def test_hardware_that_is_named_is_counted_for_the_time_of_the_run() -> None:
@@ -72,3 +93,59 @@ def test_an_unknown_accelerator_is_an_error_with_the_nearest_names() -> None:
         embodied.device("H100 SMX")
     assert "H100 SXM" in refused.value.hint
     assert not embodied.device_or_unknown("NVIDIA H100 PCIe").made_kg.is_known
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["impacts", str(RECORDED), *words])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out + said.err
+
+
+def test_the_command_shows_all_with_bounds_and_names_what_is_unknown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--pue", "1.2", "--wue", "0.4", "--price", "0.2", "--currency", "EUR"]
+    code, said = shown(capsys, *words, "--device", "8×H100 SXM", "--device", "server")
+    assert code == 0
+    assert "Embodied: 8 H100 SXM" in said
+    lines = {line.partition(":")[0]: line.partition(":")[2].strip() for line in said.splitlines()}
+    assert lines["market-based"] == lines["water off site"] == "unknown"
+    assert " to " in lines["location-based"]
+    assert lines["cost"].endswith("EUR")
+
+
+def test_the_command_gives_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = shown(capsys, "--json", "--parameters", "7e9", "--market-g-per-kwh", "0")
+    assert code == 0
+    plain = json.loads(said)
+    assert plain["market_based_g"]["mid"] == 0
+    assert plain["water_on_site_l"]["mid"] is None
+    assert {one["unit"] for one in plain["sci"]} == {"token", "sample", "parameter"}
+
+
+def test_the_world_average_is_named_in_the_accounts_too() -> None:
+    run = greenai.load(RECORDED)
+    run.record.manifest["settings"] |= {"country": {"value": None}}
+    found = impacts_of(Run(run.record))
+    assert any("world average of 475 g/kWh" in said for said in found.said)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--device", "H100 SMX"], "H100 SXM"),
+        (["--wue", "-1"], "wue_l_per_kwh is -1"),
+        (["--pue", "0.9"], "PUE is 0.9"),
+        (["--pue", "-1"], "PUE is -1"),
+        (["--active-parameters", "1e9"], "without parameters"),
+        (["--country", "FR"], "did you mean FRA"),
+    ],
+)
+def test_bad_factors_are_refused_with_the_nearest_choice(
+    capsys: pytest.CaptureFixture[str], words: list[str], what: str
+) -> None:
+    code, said = shown(capsys, *words)
+    assert code == 1
+    assert what in said
+    assert "hint:" in said

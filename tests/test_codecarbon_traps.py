@@ -14,7 +14,8 @@ import greenai
 from greenai import grid
 from greenai.accounts import impacts_of
 from greenai.analysis.impacts import Factors, Given
-from greenai.analysis.intensity import Row, series_of
+from greenai.analysis.intensity import series_of
+from greenai.analysis.spans import Row
 from greenai.errors import GridError
 from greenai.record.types import NOTE, STEP_END, STOP, Anchor, Record
 from greenai.run import Run

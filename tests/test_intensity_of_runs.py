@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from simulation.counters import MS, START_NS, SimulatedCounter, a_channel, attem
 
 import greenai
 from greenai import cli
-from greenai.analysis.intensity import IntensitySeries, Row, series_of
+from greenai.analysis.intensity import IntensitySeries, series_of
+from greenai.analysis.spans import Row
 from greenai.energy_utc import energy_over, from_utc_ns
 from greenai.errors import GridError
 from greenai.intensity_file import read_intensity
@@ -177,15 +179,17 @@ def test_pounds_a_megawatt_hour_are_converted_and_named(tmp_path: Path) -> None:
             "zone is unknown",
             "2026-01-01T00:00Z",
         ),
-        (HEAD + "yesterday,2026-01-01T01:00Z,5\n", "is no time", "ISO 8601"),
+        (HEAD + "0001-01-01,2026-01-01T01:00Z,5\n", "is no time from", "ISO 8601"),
+        (HEAD + "9999-01-01,9999-01-02,5\n", "is no time from", "ISO 8601"),
+        (HEAD + "yesterday,2026-01-01T01:00Z,5\n", "is no time from", "ISO 8601"),
         (HEAD + "2026-01-01T00:00Z,2026-01-01T01:00Z,five\n", "no number", "hole"),
         (
             HEAD + "2026-01-01T00:00Z,2026-01-01T01:00Z,-5\n",
-            "line 2 has an intensity of -5",
+            "line 2 has a figure of -5",
             "0 or",
         ),
         (HEAD + "2026-01-01T01:00Z,2026-01-01T00:00Z,5\n", "line 2 ends", "after 2026-01-01T01:00"),
-        (HEAD + "2999-01-01T00:00Z,2999-01-01T01:00Z,5\n", "in the future", "or before"),
+        (HEAD + "2199-01-01T00:00Z,2199-01-01T01:00Z,5\n", "in the future", "or before"),
         (
             HEAD + "2026-01-01T00:00Z,2026-01-01T02:00Z,5\n2026-01-01T01:00Z,2026-01-01T03:00Z,5\n",
             "line 3 starts at 2026-01-01T01:00:00Z, inside line 2",
@@ -232,3 +236,14 @@ def test_an_old_run_is_computed_anew_and_its_record_stays(
     run = greenai.load(RECORDED, pue=1.5, intensity=read_intensity(csv))
     assert run.footprint().operational_co2e_g == pytest.approx(run.energy() / 3.6e6 * 1500)
     assert before == {path: path.read_bytes() for path in RECORDED.rglob("*") if path.is_file()}
+
+
+def test_an_export_takes_the_same_intensity(tmp_path: Path) -> None:
+    csv = file(tmp_path, HEAD + "2026-11-24T00:00Z,2026-11-24T12:00Z,1000\n")
+    words = ["export", str(RECORDED), "--format", "json", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "--intensity-file", str(csv)])
+    assert ended.value.code == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["intensity_g_per_kwh"] == pytest.approx(1000)
+    assert summary["intensity_over_time"]["series_share"] == pytest.approx(1)

@@ -80,6 +80,13 @@ def test_electricity_maps_gives_hourly_life_cycle_averages(desk: Desk) -> None:
     assert found.problems == ()
 
 
+def test_the_latest_day_needs_no_access_to_the_past(desk: Desk) -> None:
+    found = desk.ask("electricitymaps", ns(20), ns(22))
+    assert hourly(found, [20.5, 21.5]) == [120, 121]
+    (asked,) = desk.server.asked
+    assert "/carbon-intensity/history?" in asked
+
+
 def test_watttime_is_marginal_and_its_pounds_are_converted_and_named(desk: Desk) -> None:
     found = desk.ask("watttime", ns(3.2), ns(5.5))
     assert hourly(found, [3.5, 5.4]) == pytest.approx([103 * 0.45359237, 105 * 0.45359237])
@@ -168,11 +175,21 @@ def test_a_piece_that_fails_leaves_the_others(desk: Desk) -> None:
     assert len(found.problems) == 1
 
 
-def test_no_server_at_all_is_a_hole_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GREENAI_UKCARBON_URL", "http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:9", "ConnectError"),
+        ("http://127.0.0.1:port", "InvalidURL"),
+        ("ftp://127.0.0.1", "UnsupportedProtocol"),
+    ],
+)
+def test_no_server_at_all_is_a_hole_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, url: str, reason: str
+) -> None:
+    monkeypatch.setenv("GREENAI_UKCARBON_URL", url)
     found = desk.ask("ukcarbon", ns(3), ns(5))
     assert np.isnan(found.g_per_kwh).all()
-    assert "ConnectError, 4 times" in found.problems[0]
+    assert f"{reason}, 4 times" in found.problems[0]
 
 
 def test_figures_of_another_basis_or_unit_are_never_mixed_in(desk: Desk) -> None:

@@ -255,7 +255,11 @@ def impacts(
         currency=factors.currency,
         sci=scores(location_g, embodied_g, amounts),
         equivalences=equivalences(energy_kwh if pue is None else facility_kwh, location_g),
-        said=(*_said(factors, pue, priced=cost is not None, energy_kwh=energy_kwh), *said),
+        said=(
+            *footprint.assumptions,
+            *_said(factors, pue, priced=cost is not None, energy_kwh=energy_kwh),
+            *said,
+        ),
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from greenai.errors import GridError
+from greenai.analysis.spans import date_of, spans_of
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from greenai.analysis.spans import Row
     from greenai.units import Floats, Ns
 
 Basis = Literal["direct", "lifecycle", "unknown"]
@@ -24,24 +24,6 @@ Signal = Literal["average", "marginal"]
 
 CLOSES = 1e-9
 """Energy outside of a series that is below this share of the whole is rounding."""
-
-
-class Row(NamedTuple):
-    """Intensity over one span of UTC.
-
-    Attributes:
-        start_utc_ns: Start, in nanoseconds since 1970.
-        end_utc_ns: End.
-        g_per_kwh: Grams of CO2 equivalent per kilowatt-hour; NaN is a hole.
-        estimated: Whether the source calls it a forecast or an estimate.
-        name: How the row is called in an error.
-    """
-
-    start_utc_ns: int
-    end_utc_ns: int
-    g_per_kwh: float
-    estimated: bool = False
-    name: str = "a row"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +55,9 @@ class IntensitySeries:
     @property
     def years(self) -> str:
         """Year or years that the series is about, for people."""
-        first, last = (_date(int(at)).year for at in (self.edges_utc_ns[0], self.edges_utc_ns[-1]))
+        first, last = (
+            date_of(int(at)).year for at in (self.edges_utc_ns[0], self.edges_utc_ns[-1])
+        )
         return str(first) if first == last else f"{first} to {last}"
 
 
@@ -156,35 +140,18 @@ def series_of(
             or lies in the future.
 
     Example:
+        >>> from greenai.analysis.spans import Row
         >>> hour = 3_600_000_000_000
         >>> found = series_of([Row(0, hour, 50.0), Row(2 * hour, 3 * hour, 90.0)], basis="direct",
         ...                   signal="average", source="a file")
         >>> found.g_per_kwh.tolist(), found.years
         ([50.0, nan, 90.0], '1970')
     """
-    ordered = sorted(rows, key=lambda row: row.start_utc_ns)
-    if not ordered:
-        raise GridError(
-            f"{source}: there are no rows.",
-            "No emissions can be worked out with it.",
-            "give at least one row that covers the run",
-        )
-    edges_utc_ns, figures, estimated = [ordered[0].start_utc_ns], [], []
-    before: Row | None = None
-    for row in ordered:
-        _check(row, before, source, now_utc_ns)
-        if row.start_utc_ns > edges_utc_ns[-1]:
-            edges_utc_ns.append(row.start_utc_ns)
-            figures.append(math.nan)
-            estimated.append(False)
-        edges_utc_ns.append(row.end_utc_ns)
-        figures.append(row.g_per_kwh)
-        estimated.append(row.estimated)
-        before = row
+    edges_utc_ns, figures, estimated = spans_of(rows, source, now_utc_ns)
     return IntensitySeries(
-        edges_utc_ns=np.array(edges_utc_ns, dtype=np.int64),
-        g_per_kwh=np.array(figures, dtype=np.float64),
-        estimated=np.array(estimated, dtype=bool),
+        edges_utc_ns=edges_utc_ns,
+        g_per_kwh=figures,
+        estimated=estimated,
         basis=basis,
         signal=signal,
         source=source,
@@ -212,6 +179,7 @@ def weigh(
         The mean and the shares; all NaN where the energy is unknown or none.
 
     Example:
+        >>> from greenai.analysis.spans import Row
         >>> hour = 3_600_000_000_000
         >>> day = series_of([Row(0, hour, 100.0), Row(hour, 2 * hour, 400.0)], basis="direct",
         ...                 signal="average", source="a file")
@@ -284,40 +252,3 @@ def mean_over(
     fill = yearly.g_per_kwh if yearly is not None and yearly.fills(series) else math.nan
     filled = np.where(hole_s > 0, hole_s * fill, 0.0)
     return np.asarray((between(area) + filled) / (known_s + hole_s), dtype=np.float64)
-
-
-def _check(row: Row, before: Row | None, source: str, now_utc_ns: int | None) -> None:
-    meaning = "Emissions would come out wrong; no row was used."
-    if row.end_utc_ns <= row.start_utc_ns:
-        raise GridError(
-            f"{source}: {row.name} ends at {_text(row.end_utc_ns)}, not after its start.",
-            meaning,
-            f"let it end after {_text(row.start_utc_ns)}",
-        )
-    if row.g_per_kwh < 0 or math.isinf(row.g_per_kwh):
-        raise GridError(
-            f"{source}: {row.name} has an intensity of {row.g_per_kwh:g} g/kWh.",
-            meaning,
-            "give 0 or more, or leave the field empty for a hole",
-        )
-    if before is not None and row.start_utc_ns < before.end_utc_ns:
-        raise GridError(
-            f"{source}: {row.name} starts at {_text(row.start_utc_ns)}, inside {before.name}.",
-            meaning,
-            f"let it start at {_text(before.end_utc_ns)}, or let {before.name} end at "
-            f"{_text(row.start_utc_ns)}",
-        )
-    if now_utc_ns is not None and not row.estimated and row.end_utc_ns > now_utc_ns:
-        raise GridError(
-            f"{source}: {row.name} ends at {_text(row.end_utc_ns)}, in the future.",
-            "Nobody has measured that yet; no row was used.",
-            f"let the last row end at {_text(now_utc_ns)} or before",
-        )
-
-
-def _text(utc_ns: int) -> str:
-    return _date(utc_ns).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _date(utc_ns: int) -> datetime:
-    return datetime.fromtimestamp(utc_ns // NS_PER_S, tz=UTC)

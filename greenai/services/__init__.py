@@ -7,7 +7,8 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from greenai.analysis.intensity import Row, series_of
+from greenai.analysis.intensity import series_of
+from greenai.analysis.spans import Row
 from greenai.errors import GridError
 from greenai.services.client import Client, ServiceFailure, iso, utc_now
 from greenai.services.electricitymaps import ElectricityMaps
@@ -84,7 +85,7 @@ def fetch(
                 continue
             for row in found:
                 known = rows.get(row.start_utc_ns)
-                if known is None or math.isnan(known.g_per_kwh):
+                if known is None or math.isnan(known.figure):
                     rows[row.start_utc_ns] = row
         kept = [row for row in rows.values() if row.end_utc_ns > start_utc_ns]
         kept = [row for row in kept if row.start_utc_ns < end_utc_ns]

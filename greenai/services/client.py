@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from greenai.errors import GridError
-from greenai.intensity_file import utc_ns_of
 from greenai.sensors.models import cache_folder
+from greenai.timed_csv import utc_ns_of
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from greenai.analysis.intensity import Basis, Row, Signal
+    from greenai.analysis.intensity import Basis, Signal
+    from greenai.analysis.spans import Row
 
 TRIES = 4
 TIMEOUT_S = 10.0
@@ -163,7 +164,7 @@ class Client:
         for attempt in range(TRIES):
             try:
                 status, retry_after_s, text = self._once(url, params, headers, login)
-            except self._httpx.HTTPError as error:
+            except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
                 reason, retry_after_s = type(error).__name__, 0.0
             else:
                 plain = _json(text)

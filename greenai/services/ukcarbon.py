@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from greenai.analysis.intensity import Row
+from greenai.analysis.spans import Row
 from greenai.errors import GridError
 from greenai.services.client import Refused, figure, items, moment, utc_now
 from greenai.units import NS_PER_S

@@ -6,7 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
-from greenai.analysis.intensity import Row
+from greenai.analysis.spans import Row
 from greenai.errors import GridError
 from greenai.services.client import Refused, ServiceFailure, figure, iso, items, moment, utc_now
 from greenai.units import G_PER_KWH_PER_LB_PER_MWH, NS_PER_S

@@ -12,12 +12,12 @@ import pytest
 from greenai.analysis.footprint import footprint_over_time
 from greenai.analysis.intensity import (
     IntensitySeries,
-    Row,
     Yearly,
     mean_over,
     series_of,
     weigh,
 )
+from greenai.analysis.spans import Row
 from greenai.errors import GridError
 
 HOUR = 3_600_000_000_000
@@ -152,8 +152,8 @@ def test_rows_in_any_order_make_the_same_series() -> None:
     [
         ([], "no rows", "at least one"),
         ([Row(HOUR, HOUR, 1.0)], "not after its start", "after 1970-01-01T01:00:00Z"),
-        ([Row(0, HOUR, -1.0)], "-1 g/kWh", "0 or more"),
-        ([Row(0, HOUR, math.inf)], "inf g/kWh", "0 or more"),
+        ([Row(0, HOUR, -1.0)], "a figure of -1", "0 or more"),
+        ([Row(0, HOUR, math.inf)], "a figure of inf", "0 or more"),
         (
             [Row(0, 2 * HOUR, 1.0), Row(HOUR, 3 * HOUR, 1.0)],
             "inside a row",

@@ -117,11 +117,14 @@ class GridServices:
         is_past = path.endswith("past-range")
         start = _date(query["start"]) if is_past else self.now
         end = _date(query["end"]) if is_past else self.now + timedelta(hours=24)
+        is_recent = path.endswith("history")
+        if is_recent:
+            start, end = self.now - timedelta(hours=24), self.now
         rows = [
             {"carbonIntensity": self.g_at(at), "datetime": at.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
             for at in self._slots(start, end, 60)
         ]
-        if not is_past:
+        if not is_past and not is_recent:
             return 200, {"zone": query["zone"], "forecast": rows, "updatedAt": "2026-11-25T12:00Z"}
         for row in rows:
             row |= {
@@ -130,7 +133,7 @@ class GridServices:
                 "isEstimated": False,
                 "estimationMethod": None,
             }
-        return 200, {"zone": query["zone"], "data": rows}
+        return 200, {"zone": query["zone"], "history" if is_recent else "data": rows}
 
     def _watttime(self, path: str, query: dict[str, str], headers: Any) -> tuple[int, Any]:
         if path == "login":

@@ -1,0 +1,125 @@
+"""The command `greenai impacts`: what a run's energy means, in lines or as JSON."""
+
+from __future__ import annotations
+
+from math import isnan
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greenai.cli_factors import (
+    Country,
+    IntensityFile,
+    Pue,
+    Region,
+    Service,
+    Zone,
+    intensity_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greenai.analysis.impacts import Impacts
+    from greenai.analysis.ranges import Range
+
+GIVEN = "given on the command line"
+
+
+def impacts(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    country: Country = None,
+    region: Region = None,
+    pue: Pue = None,
+    intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
+    market_g_per_kwh: Annotated[
+        float | None, typer.Option(help="Emission factor of the contract, g/kWh.")
+    ] = None,
+    wue: Annotated[float | None, typer.Option(help="Water of the site, l/kWh of IT.")] = None,
+    ewif: Annotated[float | None, typer.Option(help="Water of generation, l/kWh.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price of a kWh.")] = None,
+    price_file: Annotated[
+        Path | None, typer.Option(help="CSV of prices: start_utc,end_utc,price_per_kwh.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Of the price.")] = "",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="Hardware as NAME or N×NAME, such as '8×H100 SXM'; else the GPUs."),
+    ] = None,
+    parameters: Annotated[float | None, typer.Option(help="Of the model.")] = None,
+    active_parameters: Annotated[float | None, typer.Option(help="That a token uses.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show carbon both ways, water, cost, hardware and SCI of a run: low, mid and high.
+
+    What lacks a factor is unknown. The record is never changed.
+    """
+    from greenai import embodied  # noqa: PLC0415 - help must not wait for pandas
+    from greenai.accounts import impacts_of  # noqa: PLC0415 - the same
+    from greenai.analysis.impacts import Factors, Given  # noqa: PLC0415 - the same
+    from greenai.api import load  # noqa: PLC0415 - the same
+    from greenai.intensity_file import read_prices  # noqa: PLC0415 - the same
+
+    def given(value: float | None) -> Given | None:
+        return None if value is None else Given(value, GIVEN)
+
+    factors = Factors(
+        market_g_per_kwh=given(market_g_per_kwh),
+        wue_l_per_kwh=given(wue),
+        ewif_l_per_kwh=given(ewif),
+        price_per_kwh=given(price),
+        currency=currency,
+        parameters=parameters,
+        active_parameters=active_parameters,
+    )
+    devices = [embodied.device(name, count) for count, name in map(_counted, device or [])]
+    prices = None if price_file is None else read_prices(price_file)
+    series = intensity_of(run, intensity_file, intensity, zone, partial=False)
+    loaded = load(run, country=country, region=region, pue=pue, intensity=series)
+    found = impacts_of(loaded, factors, devices=devices or None, prices=prices)
+    if json:
+        from json import dumps  # noqa: PLC0415 - for scripts only
+
+        typer.echo(dumps(found.to_json(), indent=2, allow_nan=False, ensure_ascii=False))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def _counted(text: str) -> tuple[int, str]:
+    """Number and name, as in ``8xH100 SXM`` or ``server``."""
+    digits = len(text) - len(text.lstrip("0123456789"))
+    if digits and text[digits : digits + 1] in {"x", "×", "*"}:
+        return int(text[:digits]), text[digits + 1 :]
+    return 1, text
+
+
+def _lines(found: Impacts) -> Iterator[str]:
+    rows = [
+        ("IT energy", found.energy_kwh, "kWh"),
+        ("at the meter", found.facility_kwh, "kWh"),
+        ("location-based", found.location_based_g, "gCO2e"),
+        ("market-based", found.market_based_g, "gCO2e"),
+        ("embodied", found.embodied_g, "gCO2e"),
+        ("water on site", found.water_on_site_l, "l"),
+        ("water off site", found.water_off_site_l, "l"),
+        *((f"SCI per {one.unit}", one.g_per_unit, "gCO2e") for one in found.sci),
+        *((one.name, one.amount, "") for one in found.equivalences),
+    ]
+    for name, amount, unit in rows:
+        yield f"{name + ':':<42}{_text(amount, unit)}"
+    cost = "unknown" if isnan(found.cost) else f"{found.cost:.3g} {found.currency}"
+    yield f"{'cost:':<42}{cost}".rstrip()
+    yield ""
+    yield from found.said
+
+
+def _text(amount: Range, unit: str) -> str:
+    if not amount.is_known:
+        return "unknown"
+    has_bounds = not isnan(amount.low) and amount.low < amount.high
+    bounds = f" ({amount.low:.3g} to {amount.high:.3g})" if has_bounds else ""
+    return f"{amount.mid:.3g} {unit}".rstrip() + bounds
