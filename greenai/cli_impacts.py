@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greenai.cli_factors import (
+from greenai.terminal import 
     Country,
     IntensityFile,
     Pue,
