@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from greenai.analysis.intensity import IntensitySeries
     from greenai.analysis.lens import Lens
     from greenai.analysis.scaling import Scaling
-    from greenai.factors import Value
     from greenai.live.hook import StepHook
+    from greenai.planning.factors import Value
     from greenai.run import Run
 
 __all__ = [
@@ -309,10 +309,10 @@ def estimate(
     Source: arXiv:2104.10350; priors from the table of published runs.
     """
     said = {name: value for name, value in locals().items() if name != "calibrate"}
-    from greenai import planning  # noqa: PLC0415 - tracking does not need the tables
+    from greenai.planning import plan  # noqa: PLC0415 - tracking does not need the tables
 
-    measured = None if calibrate is None else planning.calibration_of(load(calibrate))
-    return planning.estimate_plan(planning.plan_of(calibrate=measured, **said))
+    measured = None if calibrate is None else plan.calibration_of(load(calibrate))
+    return plan.estimate_plan(plan.plan_of(calibrate=measured, **said))
 
 
 def run_folders(pattern: StrPath) -> list[Path]:

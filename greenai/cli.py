@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import greenai
-from greenai.bench_command import bench
-from greenai.cli_estimate import estimate
-from greenai.cli_factors import IntensityFile, Service, Zone, intensity_of
-from greenai.cli_impacts import impacts
+from greenai.commands.bench import bench
+from greenai.commands.estimate import estimate
+from greenai.commands.impacts import impacts
+from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
+from greenai.commands.options import sensor_names, span, unit
+from greenai.commands.scaling import scaling
+from greenai.commands.terminal import Across, Country, Pue, Region
+from greenai.commands.terminal import console as _console
+from greenai.commands.terminal import say_files as _say_files
 from greenai.errors import GreenAIError, RecordError
-from greenai.options import sensor_names, span, unit
-from greenai.scaling_command import scaling
-from greenai.terminal import Across, Country, Pue, Region
-from greenai.terminal import console as _console
-from greenai.terminal import say_files as _say_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 
 import greenai
-from greenai import alternatives, api, cli, planning, validation
-from greenai.budget import best_plan
+from greenai import api, cli
 from greenai.errors import GridError, OrderError
-from greenai.planning import calibration_of
-from greenai.planning_tables import hardware, models, prior, published
+from greenai.planning import alternatives, validation
+from greenai.planning import plan as planning
+from greenai.planning.budget import best_plan
+from greenai.planning.plan import calibration_of
+from greenai.planning.tables import hardware, models, prior, published
 
 LLAMA: dict[str, Any] = {"parameters": 6.74e9, "tokens": 2e12, "accelerator": "A100"}
 ATTENTION: dict[str, Any] = {"layers": 32, "heads": 32, "head_width": 128, "sequence": 4096}

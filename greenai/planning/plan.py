@@ -6,15 +6,15 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from greenai import factors
 from greenai.analysis.estimate import Basis, Estimate, Factors
 from greenai.analysis.estimate import estimate as estimate_factors
 from greenai.analysis.transformer_flops import Architecture
 from greenai.errors import OrderError
-from greenai.planning_tables import hardware, models
+from greenai.planning import factors
+from greenai.planning.tables import hardware, models
 
 if TYPE_CHECKING:
-    from greenai.factors import Value
+    from greenai.planning.factors import Value
     from greenai.run import Run
 
 MEASURED_MIN = 0.995

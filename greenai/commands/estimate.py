@@ -11,8 +11,8 @@ from greenai.errors import OrderError
 
 if TYPE_CHECKING:
     from greenai.analysis.estimate import Estimate
-    from greenai.budget import Best
-    from greenai.factors import Value
+    from greenai.planning.budget import Best
+    from greenai.planning.factors import Value
 
 TRIPLE = 3
 _RANGE = "One number, or low,mid,high."
@@ -99,7 +99,8 @@ def estimate(
     json: Annotated[bool, typer.Option("--json", help="One JSON object; unknown is null.")] = False,
 ) -> None:
     """Say what a training will cost before it runs: low, mid and high, every assumption named."""
-    from greenai import alternatives, budget, planning  # noqa: PLC0415 - help must not wait for the tables
+    from greenai.planning import alternatives, budget  # noqa: PLC0415 - help must not wait for the tables
+    from greenai.planning import plan as planning  # noqa: PLC0415 - the same
 
     if validate:
         _validation(json=json)
@@ -148,13 +149,13 @@ def estimate(
 
 def _measured(folder: Path) -> Any:
     from greenai.api import load  # noqa: PLC0415 - loads pandas
-    from greenai.planning import calibration_of  # noqa: PLC0415 - the same
+    from greenai.planning.plan import calibration_of  # noqa: PLC0415 - the same
 
     return calibration_of(load(folder))
 
 
 def _show(made: Estimate, others: list[tuple[str, str, Estimate]], *, json: bool) -> None:
-    from greenai import estimate_text  # noqa: PLC0415 - help must not wait for it
+    from greenai.planning import text as estimate_text  # noqa: PLC0415 - help must not wait for it
 
     if json:
         changed = [{"changed": what, "to": to, **one.to_json()} for what, to, one in others]
@@ -169,7 +170,7 @@ def _show(made: Estimate, others: list[tuple[str, str, Estimate]], *, json: bool
 
 
 def _show_best(found: Best, *, json: bool) -> None:
-    from greenai import estimate_text  # noqa: PLC0415 - help must not wait for it
+    from greenai.planning import text as estimate_text  # noqa: PLC0415 - help must not wait for it
 
     if json:
         _say_json(found.to_json())
@@ -179,7 +180,8 @@ def _show_best(found: Best, *, json: bool) -> None:
 
 
 def _validation(*, json: bool) -> None:
-    from greenai import estimate_text, validation  # noqa: PLC0415 - help must not wait for the tables
+    from greenai.planning import text as estimate_text  # noqa: PLC0415 - help must not wait for the tables
+    from greenai.planning import validation  # noqa: PLC0415 - the same
 
     checks, open_runs, predictions = validation.validation()
     if json:

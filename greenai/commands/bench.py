@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenai.terminal import Across, Country, Pue, Region, console, say_files
+from greenai.commands.terminal import Across, Country, Pue, Region, console, say_files
 
 if TYPE_CHECKING:
     from greenai.workloads.bench import BenchResult

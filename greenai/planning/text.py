@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from greenai.analysis.estimate import Estimate, Factor
     from greenai.analysis.published import Check, Prediction, Published
-    from greenai.budget import Best
+    from greenai.planning.budget import Best
 
 ROWS = (
     ("training FLOPs", "flops"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from greenai.terminal import Across, console
+from greenai.commands.terminal import Across, console
 
 
 def scaling(

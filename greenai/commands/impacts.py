@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greenai.cli_factors import (
-from greenai.terminal import 
-    Country,
-    IntensityFile,
-    Pue,
-    Region,
-    Service,
-    Zone,
-    intensity_of,
+from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
+from greenai.commands.terminal import (
+    Country,  # noqa: TC001 - typer reads the annotations
+    Pue,  # noqa: TC001 - the same
+    Region,  # noqa: TC001 - the same
 )
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from greenai import accelerators
 from greenai.analysis.published import Prior, Published, mfu_prior
 from greenai.errors import OrderError
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 HARDWARE = DATA / "planning.csv"
 RUNS = DATA / "published_runs.csv"
 SUGGESTIONS = 3

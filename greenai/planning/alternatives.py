@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from greenai.planning import Plan, estimate_plan
-from greenai.planning_tables import models
+from greenai.planning.plan import Plan, estimate_plan
+from greenai.planning.tables import models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,10 +9,10 @@ from greenai import grid
 from greenai.analysis.estimate import Basis, Factor, exact, unknown
 from greenai.analysis.transformer_flops import attention_flops, parameter_flops
 from greenai.errors import OrderError
-from greenai.planning_tables import Hardware, hardware, prior
+from greenai.planning.tables import Hardware, hardware, prior
 
 if TYPE_CHECKING:
-    from greenai.planning import Plan
+    from greenai.planning.plan import Plan
 
 Value = float | tuple[float, float, float]
 """One number, or low, mid and high."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from greenai.analysis.allocation import NOTES, Allocation, best_for_flops, flops_for_loss
 from greenai.analysis.transformer_flops import Architecture
 from greenai.errors import OrderError
-from greenai.planning import estimate_plan
+from greenai.planning.plan import estimate_plan
 
 if TYPE_CHECKING:
     from greenai.analysis.estimate import Factor, Figures
-    from greenai.planning import Plan
+    from greenai.planning.plan import Plan
 
 PROBE = Architecture(1e9)
 PROBE_TOKENS = 20e9
@@ -95,7 +95,7 @@ def best_plan(
             model already.
 
     Example:
-        >>> from greenai.planning import Plan
+        >>> from greenai.planning.plan import Plan
         >>> best = best_plan(Plan(accelerator="H100"), budget_kwh=100_000.0)
         >>> [choice.corner for choice in best.choices]
         ['low', 'mid', 'high']

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from greenai.analysis.published import Check, Prediction, Published, bloom_checks, checks_of
 from greenai.analysis.transformer_flops import Architecture
-from greenai.planning import Plan, estimate_plan
-from greenai.planning_tables import published
+from greenai.planning.plan import Plan, estimate_plan
+from greenai.planning.tables import published
 
 
 def validation() -> tuple[list[Check], list[Published], list[Prediction]]:
