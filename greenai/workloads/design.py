@@ -206,7 +206,7 @@ def matched(config: ModelConfig, base: ModelConfig, match: str) -> ModelConfig:
     Example:
         >>> moe = matched(ModelConfig(feed_forward="moe"), ModelConfig(), "total-params")
         >>> moe.feed_forward_width, moe.expert_width
-        (112, 56)
+        (128, 64)
     """
     basis, unit = BASES[match], WIDTH_STEP * config.experts_of_a_token
     one, two = (basis(replace(config, feed_forward_width=unit * count)) for count in (1, 2))

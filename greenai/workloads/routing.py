@@ -27,7 +27,7 @@ class RouterCourse:
         ...     load = torch.tensor([3, 1]) * step
         ...     course.offer(step, [Routing(load, torch.tensor(0), torch.tensor(1.5))])
         >>> len(course.points) <= POINTS_MAX, course.to_json()[1]
-        (True, {'step': 16, 'imbalance': 1.5, 'balance_loss': 1.5})
+        (True, {'step': 32, 'imbalance': 1.5, 'balance_loss': 1.5})
     """
 
     def __init__(self) -> None:
