@@ -180,7 +180,9 @@ def test_a_killed_writer_leaves_no_wrong_value(region: Region) -> None:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
         rows += drain_all(reader)
-        for position, (_, kind, _, index, value) in enumerate(rows):
+        # Where the reader was held up for long the ring was full: what did not fit is noted.
+        steps = [row for row in rows if row[1] != NOTE]
+        for position, (_, kind, _, index, value) in enumerate(steps):
             assert index == position // 4
             assert kind == (STEP_END if position % 4 == 3 else VALUE)
             assert value == (1 if kind == STEP_END else index)
