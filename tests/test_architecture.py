@@ -64,7 +64,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embodied": {"analysis", "data"},
     "services": {"analysis", "intensity_file", "sensors.models"},
     "accounts": {"embodied", "merging", "shortfalls", "analysis"},
+    "statement": {"accounts", "lens", "merging", "shortfalls", "analysis"},
     "run": {
+        "statement",
         "energy_utc",
         "merging",
         "shortfalls",
@@ -106,6 +108,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "estimate_text": {"budget"},
     "energy_utc": {"grid"},
     "accounts": {"run"},
+    "statement": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -121,9 +124,10 @@ THIRD_PARTY: dict[str, set[str]] = {
         "lens",
         "crosscheck",
         "energy_utc",
+        "statement",
     },
     "pyarrow": {"record", "exporters", "companion"},
-    "pandas": {"run", "merging", "lens", "exporters"},
+    "pandas": {"run", "merging", "lens", "exporters", "statement"},
     "httpx": {"services.client"},
     "psutil": {"sensors", "live", "companion"},
     "typer": {"cli", "cli_estimate", "cli_factors", "options", "scaling_command", "terminal"},
