@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from greenai.exporters import quantities
+from greenai.exporters import accounting, quantities
 from greenai.exporters.breakdown import by_component, by_phase, trust_text
-from greenai.exporters.sheets import Fact, Sheet
+from greenai.exporters.methodology import methodology
+from greenai.exporters.sheets import Fact, Section, Sheet
 from greenai.exporters.wording import printable
 from greenai.units import J_PER_KWH
 
@@ -44,6 +45,11 @@ class Outline:
         emissions: Emissions and every factor in them.
         work: Steps, tokens and the energy of each.
         identity: What the run was.
+        devices: How each device was metered.
+        attempts: Every start of the run.
+        impacts: Facility energy, carbon both ways, hardware, water, money, scores.
+        assumed: What is estimated, assumed or left out, in sentences.
+        method: How it was measured and worked out, as a paragraph.
     """
 
     title: str
@@ -55,6 +61,28 @@ class Outline:
     emissions: tuple[Fact, ...]
     work: tuple[Fact, ...]
     identity: tuple[Fact, ...]
+    devices: Sheet
+    attempts: Sheet
+    impacts: tuple[Fact, ...]
+    assumed: tuple[str, ...]
+    method: str
+
+    def energy_sections(self) -> tuple[Section, ...]:
+        """What a report says before its plots."""
+        sheets = (self.components, self.devices, self.phases, self.attempts)
+        return tuple(Section(one.title, sheet=one) for one in sheets if one.rows)
+
+    def further_sections(self) -> tuple[Section, ...]:
+        """What it says after them."""
+        assumed = Section("Estimated, assumed or left out", sentences=self.assumed)
+        return (
+            Section("Emissions", facts=self.emissions),
+            Section("Impacts", facts=self.impacts),
+            Section("Work", facts=self.work),
+            *((assumed,) if self.assumed else ()),
+            Section("Methodology", paragraph=self.method),
+            Section("About this run", facts=self.identity),
+        )
 
 
 def outline_of(run: ReadableRun) -> Outline:
@@ -82,6 +110,11 @@ def outline_of(run: ReadableRun) -> Outline:
         emissions=_emissions(footprint),
         work=_work(summary, steps),
         identity=_identity(summary, run),
+        devices=accounting.devices_sheet(summary),
+        attempts=accounting.attempts_sheet(summary),
+        impacts=accounting.impact_facts(summary),
+        assumed=accounting.assumed_sentences(summary),
+        method=methodology(summary),
     )
 
 
@@ -159,6 +192,7 @@ def _work(summary: dict[str, Any], steps: pd.DataFrame) -> tuple[Fact, ...]:
         Fact("Energy of the steps", quantities.energy(summary["steps_j"])),
         Fact("Energy per step", quantities.energy(summary["j_per_step"]), _spread(known_j)),
         Fact("Energy per token", quantities.energy(summary["j_per_token"])),
+        *accounting.compute_facts(summary),
     ]
     labels = steps["attribution"].dropna().value_counts(normalize=True)
     if len(labels):
@@ -202,11 +236,14 @@ def _identity(summary: dict[str, Any], run: ReadableRun) -> tuple[Fact, ...]:
         Fact("Variant", printable(run.variant) or "none"),
         Fact("Project", printable(summary.get("project") or "") or "none"),
         Fact("Started", _moment(summary.get("started_utc")) or quantities.UNKNOWN),
+        Fact("Last mark", _moment(summary.get("ended_utc")) or quantities.UNKNOWN),
         Fact("Duration", quantities.duration(summary["duration_s"])),
+        *accounting.hardware_facts(summary),
         Fact("Ended", ENDINGS.get(str(summary["ended"]), printable(summary["ended"]))),
         Fact("Attempts", str(summary["attempts"])),
         Fact("Ranks", ranks),
     ]
+    facts.append(Fact("Schema of summary.json", str(summary.get("schema_version"))))
     if commit := manifest.get("git_commit"):
         facts.append(Fact("Commit", printable(commit, limit=64)))
     config = manifest.get("config")

@@ -53,18 +53,10 @@ def report_html(run: ReadableRun) -> str:
             f'<p class="subtitle">{escape(outline.subtitle)}</p></header>',
             page.tiles(outline.headline),
             page.notices(outline.notices),
-            page.heading(2, outline.components.title),
-            page.table(outline.components),
-            page.heading(2, outline.phases.title),
-            page.table(outline.phases),
+            *(page.section(one) for one in outline.energy_sections()),
             page.heading(2, "Over the run"),
             figures,
-            page.heading(2, "Emissions"),
-            page.fact_list(outline.emissions),
-            page.heading(2, "Work"),
-            page.fact_list(outline.work),
-            page.heading(2, "About this run"),
-            page.fact_list(outline.identity),
+            *(page.section(one) for one in outline.further_sections()),
         )
     )
     return page.page(f"{outline.title} · greenai", body, [chart.to_json() for chart in live])
