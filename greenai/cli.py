@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations when it runs
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +16,11 @@ import typer
 
 import greenai
 from greenai.cli_estimate import estimate
-from greenai.cli_factors import IntensityFile, Service, Zone, intensity_of
-from greenai.errors import GreenAIError, RecordError
+from greenai.cli_report import export, report
+from greenai.errors import GreenAIError
 from greenai.options import sensor_names, span, unit
 from greenai.scaling_command import scaling
-from greenai.terminal import Country, Pue, Region
+from greenai.terminal import Country, Pue, Region, complain
 from greenai.terminal import console as _console
 from greenai.terminal import say_files as _say_files
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "codecarbon": "codecarbon",
+    "huggingface_hub": "hub",
     "lightning": "lightning",
     "pytorch_lightning": "lightning",
     "torch": "lightning",
@@ -55,54 +56,7 @@ class Across(enum.StrEnum):
     device = "device"
 
 
-class Format(enum.StrEnum):
-    """Files that a run can be exported to."""
-
-    csv = "csv"
-    parquet = "parquet"
-    json = "json"
-
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-Partial = Annotated[
-    bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
-]
-
-
-@app.command()
-def report(
-    run: RunFolder,
-    html: Annotated[
-        Path | None, typer.Option(help="Where to write the page; RUN/report.html where not given.")
-    ] = None,
-    partial: Partial = False,
-    country: Country = None,
-    region: Region = None,
-    pue: Pue = None,
-    intensity_file: IntensityFile = None,
-    intensity: Service = None,
-    zone: Zone = None,
-) -> None:
-    """Show a run: energy, emissions, phases; and write the page with its plots.
-
-    Other factors than the recorded ones compute it anew; the record itself is never changed.
-    """
-    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
-    from greenai.exporters.report_html import write_report  # noqa: PLC0415 - the same
-    from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
-
-    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
-    _console().print(run_report(loaded))
-    path = html or run / "report.html"
-    try:
-        write_report(loaded, path)
-    except RecordError as error:
-        if html is not None:
-            raise
-        _complain(f"{error.what} Use --html to write the page elsewhere.", style="yellow")
-    else:
-        _say_files([("page", path)])
+app.command()(report)
 
 
 @app.command()
@@ -155,28 +109,7 @@ def compare(
     _say_files(_write_comparison(found, others, lens, json=json, csv=csv, html=html))
 
 
-@app.command()
-def export(
-    run: RunFolder,
-    formats: Annotated[
-        list[Format], typer.Option("--format", help="What to write; may be given several times.")
-    ] = [Format.csv],  # noqa: B006 - typer reads it and changes nothing
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN if not given.")] = None,
-    partial: Partial = False,
-    country: Country = None,
-    region: Region = None,
-    pue: Pue = None,
-) -> None:
-    """Write steps.csv and phases.csv, steps.parquet, or summary.json."""
-    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
-    from greenai.exporters import tables  # noqa: PLC0415 - the same
-
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue)
-    for attempt in loaded.record.attempts:
-        for problem in attempt.problems:
-            _complain(problem, style="yellow")
-    names = [one.value for one in formats]
-    _say_files([("file", path) for path in tables.export(loaded, out or run, names)])
+app.command()(export)
 
 
 @app.command()
@@ -309,13 +242,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(None if arguments is None else list(arguments), prog_name="greenai")
     except GreenAIError as error:
-        _complain(f"{type(error).__name__}: {error}")
+        complain(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
     except ImportError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None and "pip install" not in str(error):
             raise
-        _complain(
+        complain(
             str(error)
             if extra is None
             else f"{error.name} is not installed, which this command needs.\n\n"
@@ -371,10 +304,3 @@ def _progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
-
-
-def _complain(text: str, style: str = "red") -> None:
-    from rich.console import Console  # noqa: PLC0415 - loads slowly
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    Console(stderr=True, highlight=False).print(Text(text, style=style), soft_wrap=True)

@@ -170,6 +170,7 @@ def test_report_shows_the_run_and_writes_its_page(
     assert exit_code("report", str(tmp_path), "--partial", "--country", "FRA", "--pue", "1.2") == 0
     (asked,) = loaded
     assert asked.pop("intensity") is None
+    assert asked.pop("factors") is None
     assert asked == {
         "path": tmp_path, "partial": True, "country": "FRA", "region": None, "pue": 1.2,
     }  # fmt: skip
