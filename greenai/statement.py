@@ -167,7 +167,9 @@ def _with_parameters(factors: Factors | None, config: dict[str, Any]) -> Factors
 def _positive(config: dict[str, Any], names: tuple[str, ...]) -> float | None:
     for name in names:
         value = config.get(name)
-        if type(value) in {int, float} and math.isfinite(value) and value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value) and value > 0:
             return float(value)
     return None
 
