@@ -9,6 +9,7 @@ from greenai.exporters import page
 from greenai.exporters.charts import charts_of
 from greenai.exporters.drawing import line_chart, style_of
 from greenai.exporters.files import write_text
+from greenai.exporters.further_charts import further_charts
 from greenai.exporters.outline import outline_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def report_html(run: ReadableRun) -> str:
     Returns:
         HTML; every text that comes from the run is escaped.
     """
-    outline, charts = outline_of(run), charts_of(run)
+    outline, charts = outline_of(run), (*charts_of(run), *further_charts(run))
     live = [chart for chart in charts if chart.curves]
     figures = "".join(_figure(chart, live) for chart in charts)
     body = "".join(
