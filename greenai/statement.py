@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from greenai.run import Run
 
 S_PER_HOUR = 3600.0
+SPREAD_MIN = 20
+"""Steps from which on the 5 % quantile is not the smallest value."""
 
 
 def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
@@ -56,6 +58,9 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
         "peak_flop_per_s": peak_flop_per_s,
         "mfu": mfu(flops, seconds, peak_flop_per_s),
         "flop_per_j": flop_per_j(_total(known["flops"]), _total(known["energy_j"])),
+        "steps_of_unknown_energy": int(steps["energy_j"].isna().sum()),
+        "step_energy_j": _spread(known["energy_j"]),
+        "attribution": _shares(steps["attribution"]),
         "sensor_gain": given.sensor_gain,
         "impacts": impacts_of(run, given).to_json(),
         "phases": [
@@ -172,6 +177,20 @@ def _positive(config: dict[str, Any], names: tuple[str, ...]) -> float | None:
         if math.isfinite(value) and value > 0:
             return float(value)
     return None
+
+
+def _spread(energies_j: pd.Series[Any]) -> dict[str, float]:
+    """Median of the steps' energies and the bounds of nine in ten; NaN where they are too few."""
+    if len(energies_j) < SPREAD_MIN:
+        return dict.fromkeys(("q05", "median", "q95"), math.nan)
+    low_j, middle_j, high_j = np.quantile(energies_j.to_numpy(dtype=float), [0.05, 0.5, 0.95])
+    return {"q05": float(low_j), "median": float(middle_j), "q95": float(high_j)}
+
+
+def _shares(labels: pd.Series[Any]) -> dict[str, float]:
+    """Shares of the steps of known energy by how it was attributed, the most frequent first."""
+    found = labels.dropna().value_counts(normalize=True)
+    return {str(name): float(share) for name, share in found.items()}
 
 
 def _total(values: pd.Series[Any]) -> float:

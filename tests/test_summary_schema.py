@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jsonschema import Draft202012Validator
 from simulation.counters import MS, START_NS, SimulatedCounter, a_channel, attempt_of, marks_of
 
 import greenai
+from greenai.exporters.outline import outline_of
 from greenai.exporters.report_markdown import report_json
 from greenai.record.types import NOTE, STEP_END, STOP, VALUE, Record
 from greenai.run import Run
@@ -129,3 +131,49 @@ def numbers(value: Any) -> list[float]:
 def test_the_report_as_json_carries_the_summary_with_every_number() -> None:
     run = a_run(metered=True)
     assert numbers(report_json(run)["summary"]) == numbers(run.summary())
+
+
+TO_BASE = {
+    "f": 1e-15, "p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6,
+    "G": 1e9, "T": 1e12,
+}  # fmt: skip
+FIGURE = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s?(%|[fpnµmkMGT]?(?:Wh|J|W|L|g|s)\b|h\b)?")
+
+RANGE = re.compile(r"([\d,.]+) (to|and) ([\d,.]+) (\S+)")
+
+
+def base_values(text: str) -> list[float]:
+    """Figures of a text in J, g, s, L or without unit; shares as such."""
+    found = []
+    text = RANGE.sub(r"\1 \4 \2 \3 \4", text)  # the unit of a range stands once
+    for digits, unit in FIGURE.findall(text):
+        value = float(digits.replace(",", ""))
+        if unit == "%":
+            value /= 100
+        elif unit == "h":
+            value *= 3600
+        elif unit:
+            kind = next(one for one in ("Wh", "J", "W", "L", "g", "s") if unit.endswith(one))
+            value *= TO_BASE[unit.removesuffix(kind)] * (3600 if kind == "Wh" else 1)
+        found.append(value)
+    return found
+
+
+@pytest.mark.parametrize(
+    "run", [greenai.load(RECORDED), a_run(metered=True)], ids=["recorded", "metered"]
+)
+def test_every_figure_of_the_report_is_a_number_of_the_summary(run: Run) -> None:
+    summary = run.summary()
+    known = [*numbers(summary), *base_values(json.dumps([summary["notices"], summary["impacts"]]))]
+    known += [3.6e6 * one for one in numbers(summary["impacts"])]  # kWh as joules
+    known += [1 / summary["flop_per_j"]] if summary["flop_per_j"] else []
+    outline = outline_of(run)
+    facts = [*outline.headline, *outline.emissions, *outline.work, *outline.impacts]
+    said = [(one.name, text) for one in facts for text in (one.value, one.remark)]
+    for name, text in said:
+        if name in {"Source", "Carbon intensity"}:
+            continue
+        for value in base_values(text):
+            assert any(value == pytest.approx(one, rel=0.006, abs=1e-18) for one in known), (
+                name, text, value,
+            )  # fmt: skip

@@ -183,6 +183,15 @@ def summary(name: str, variant: str, frame: pd.DataFrame) -> dict[str, Any]:
         "peak_flop_per_s": 989.5e12,
         "mfu": 0.101,
         "flop_per_j": 2.4e11,
+        "steps_of_unknown_energy": int(frame["energy_j"].isna().sum()),
+        "step_energy_j": dict(
+            zip(
+                ("q05", "median", "q95"),
+                frame["energy_j"].quantile([0.05, 0.5, 0.95]).tolist(),
+                strict=True,
+            )
+        ),
+        "attribution": {"resolved": 1.0},
         "sensor_gain": 0.05,
         "impacts": {
             "energy_kwh": bounds(energy_j / 3.6e6),
@@ -335,6 +344,7 @@ def unmetered(make_run: Any) -> FakeRun:
         }:
             run.facts[key] = dict.fromkeys(value) if isinstance(value, dict) else None
     run.facts["trust"] = dict.fromkeys(("measured", "modelled", "assumed"))
+    run.facts |= {"step_energy_j": {}, "attribution": {}, "steps_of_unknown_energy": 400}
     run.facts |= {"devices": [], "device_hours": {}, "impacts": {}, "flop_per_j": None}
     run.facts["attempt_list"][0]["energy_j"] = None
     run.curves = []

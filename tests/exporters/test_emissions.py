@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -133,3 +134,15 @@ def test_a_card_with_broken_metadata_is_left_as_it_is(tmp_path: Path, broken: st
 def test_unknown_emissions_are_not_put_into_a_card() -> None:
     with pytest.raises(OrderError, match="unknown"):
         card_metadata({"operational_co2e_g": None})
+
+
+@pytest.mark.parametrize("nasty", ["=cmd()", "<script>", 'a,"b', "x" * 10_000])
+def test_a_name_that_a_spreadsheet_would_run_is_made_harmless(
+    make_run: Any, tmp_path: Path, nasty: str
+) -> None:
+    path = tmp_path / "emissions.csv"
+    run = make_run(name=nasty, variant=nasty)
+    write_emissions(run, path)
+    row = pd.read_csv(path).iloc[0]
+    assert row["run_id"] == (f"'{nasty}" if nasty.startswith("=") else nasty)
+    assert row["duration"] == pytest.approx(run.summary()["duration_s"])
