@@ -225,13 +225,18 @@ def _run_sheets(entries: Sequence[Entry]) -> tuple[Sheet, Sheet]:
                     printable(_said(entry, name), limit=120)
                     for name in ("intensity_place", "intensity_year", "intensity_source")
                 ),
-                entry.record_sha256 or UNKNOWN_KEY,
+                _grouped(entry.record_sha256) or UNKNOWN_KEY,
             )
             for entry in entries
         ),
         note=f"Worked out by greenai {greenai.__version__}.",
     )
     return runs, factors
+
+
+def _grouped(digest: str) -> str:
+    """A digest in groups of 16 digits, so that it may be broken over lines."""
+    return " ".join(digest[start : start + 16] for start in range(0, len(digest), 16))
 
 
 def _row(entry: Entry) -> dict[str, Any]:
