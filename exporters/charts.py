@@ -85,7 +85,7 @@ def charts_of(run: ReadableRun) -> tuple[Chart, ...]:
     steps = run.steps()
     kept = steps[~steps["rolled_back"].fillna(value=False).astype(bool)]
     charts = [_power(run.power(POINTS)), _energy_per_step(kept), _cumulative(steps)]
-    if np.isfinite(_floats(kept["loss"])).any():
+    if np.isfinite(floats(kept["loss"])).any():
         charts.append(_loss(kept))
     return tuple(charts)
 
@@ -129,12 +129,12 @@ def _power(curves: Sequence[ReadableCurve]) -> Chart:
     lines = _joined([one for one in curves if np.isfinite(one.power_w).any()])
     busiest = sorted(lines, key=lambda line: -float(np.nanmean(line.y)))[:CURVES_MAX]
     shown = [line for line in lines if any(line is one for one in busiest)]
-    factor, unit = quantities.scale(max((_highest(line.y) for line in shown), default=0.0), "W")
-    second, time_unit = _time_scale(max((_highest(line.x) for line in shown), default=0.0))
+    factor, unit = quantities.scale(max((highest(line.y) for line in shown), default=0.0), "W")
+    second, time_unit = time_scale(max((highest(line.x) for line in shown), default=0.0))
     points = min(POINTS, POINTS_OF_ALL_POWER // max(1, len(shown)))
     said = [
         f"{line.name}: mean {quantities.power(float(np.nanmean(line.y)))}, "
-        f"highest {quantities.power(_highest(line.y))}"
+        f"highest {quantities.power(highest(line.y))}"
         for line in shown
     ]
     if len(shown) < len(lines):
@@ -144,7 +144,7 @@ def _power(curves: Sequence[ReadableCurve]) -> Chart:
         title="Power over time",
         x_title=f"Time since the start ({time_unit})",
         y_title=f"Power ({unit})",
-        curves=tuple(_thinned(line, points, second, factor) for line in shown),
+        curves=tuple(thinned(line, points, second, factor) for line in shown),
         summary=f"{'; '.join(said)}." if said else "No power is known.",
     )
 
@@ -170,10 +170,10 @@ def _joined(curves: Sequence[ReadableCurve]) -> list[Curve]:
 
 def _energy_per_step(steps: pd.DataFrame) -> Chart:
     x, x_title = _step_axis(steps)
-    energy_j = _floats(steps["energy_j"])
-    low_j, high_j = (_floats(steps[f"energy_{end}_j"]) for end in ("low", "high"))
+    energy_j = floats(steps["energy_j"])
+    low_j, high_j = (floats(steps[f"energy_{end}_j"]) for end in ("low", "high"))
     kept = decimate(energy_j, POINTS)
-    largest_j = _highest(energy_j)
+    largest_j = highest(energy_j)
     factor, unit = quantities.scale(largest_j, "J")
     known = energy_j[np.isfinite(energy_j)]
     summary = "No step's energy is known."
@@ -200,13 +200,13 @@ def _energy_per_step(steps: pd.DataFrame) -> Chart:
 
 def _cumulative(steps: pd.DataFrame) -> Chart:
     """Sum of the steps' energies; a step of unknown energy is a gap and adds nothing."""
-    order = np.argsort(_floats(steps["end_s"]), kind="stable")
-    t_s, energy_j = _floats(steps["end_s"])[order], _floats(steps["energy_j"])[order]
+    order = np.argsort(floats(steps["end_s"]), kind="stable")
+    t_s, energy_j = floats(steps["end_s"])[order], floats(steps["energy_j"])[order]
     known = np.isfinite(energy_j)
     total_j = np.where(known, np.cumsum(np.where(known, energy_j, 0.0)), np.nan)
-    largest_j = _highest(total_j)
+    largest_j = highest(total_j)
     factor, unit = quantities.scale(largest_j, "J")
-    second, time_unit = _time_scale(_highest(t_s))
+    second, time_unit = time_scale(highest(t_s))
     summary = f"The training steps used {quantities.energy(largest_j)}."
     if not known.all():
         unknown = quantities.many(int((~known).sum()), "step")
@@ -216,7 +216,7 @@ def _cumulative(steps: pd.DataFrame) -> Chart:
         title="Cumulative energy of the training steps",
         x_title=f"Time since the start ({time_unit})",
         y_title=f"Energy ({unit})",
-        curves=(_thinned(Curve("energy", t_s, total_j), POINTS, second, factor),)
+        curves=(thinned(Curve("energy", t_s, total_j), POINTS, second, factor),)
         if known.any()
         else (),
         summary=summary if known.any() else "No step's energy is known.",
@@ -226,7 +226,7 @@ def _cumulative(steps: pd.DataFrame) -> Chart:
 def _loss(steps: pd.DataFrame) -> Chart:
     """Loss where it was logged; steps between two logged ones are no gaps."""
     x, x_title = _step_axis(steps)
-    loss = _floats(steps["loss"])
+    loss = floats(steps["loss"])
     logged = np.isfinite(loss)
     x, loss = x[logged], loss[logged]
     return Chart(
@@ -234,7 +234,7 @@ def _loss(steps: pd.DataFrame) -> Chart:
         title="Training loss",
         x_title=x_title,
         y_title="Loss",
-        curves=(_thinned(Curve("loss", x, loss), POINTS),),
+        curves=(thinned(Curve("loss", x, loss), POINTS),),
         summary=f"From {quantities.decimal(float(loss[0]))} at the first logged step to "
         f"{quantities.decimal(float(loss[-1]))} at the last; "
         f"lowest {quantities.decimal(float(loss.min()))}.",
@@ -244,28 +244,31 @@ def _loss(steps: pd.DataFrame) -> Chart:
 
 def _step_axis(steps: pd.DataFrame) -> tuple[Floats, str]:
     """Step index where it rises all the way, else the order in which the steps were trained."""
-    index = _floats(steps["step"])
+    index = floats(steps["step"])
     if (np.diff(index) > 0).all():
         return index, "Optimizer step"
     return np.arange(len(index), dtype=float), "Optimizer steps in the order of training"
 
 
-def _thinned(line: Curve, points: int, x_factor: float = 1.0, y_factor: float = 1.0) -> Curve:
+def thinned(line: Curve, points: int, x_factor: float = 1.0, y_factor: float = 1.0) -> Curve:
+    """A curve of at most so many points, its axes divided by the factors."""
     kept = decimate(line.y, points)
     return Curve(line.name, line.x[kept] / x_factor, line.y[kept] / y_factor)
 
 
-def _time_scale(longest_s: float) -> tuple[float, str]:
+def time_scale(longest_s: float) -> tuple[float, str]:
     """Seconds in the unit that a time axis up to ``longest_s`` is labelled in, and its name."""
     return next((factor, unit) for from_s, factor, unit in _TIMES if longest_s >= from_s)
 
 
-def _highest(values: Floats) -> float:
+def highest(values: Floats) -> float:
+    """The highest that is known; 0 where none is."""
     known = values[np.isfinite(values)]
     return float(known.max()) if len(known) else 0.0
 
 
-def _floats(values: pd.Series[Any]) -> Floats:
+def floats(values: pd.Series[Any]) -> Floats:
+    """Numbers of a column; what is none is NaN."""
     return np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
 
 

@@ -7,17 +7,14 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from greenai.exporters import quantities
+from greenai.exporters import accounting, quantities
 from greenai.exporters.breakdown import by_component, by_phase, trust_text
-from greenai.exporters.sheets import Fact, Sheet
+from greenai.exporters.methodology import methodology
+from greenai.exporters.sheets import Fact, Section, Sheet
 from greenai.exporters.wording import printable
 from greenai.units import J_PER_KWH
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from greenai.analysis.footprint import Footprint
     from greenai.exporters.readable import ReadableRun
 
@@ -44,6 +41,11 @@ class Outline:
         emissions: Emissions and every factor in them.
         work: Steps, tokens and the energy of each.
         identity: What the run was.
+        devices: How each device was metered.
+        attempts: Every start of the run.
+        impacts: Facility energy, carbon both ways, hardware, water, money, scores.
+        assumed: What is estimated, assumed or left out, in sentences.
+        method: How it was measured and worked out, as a paragraph.
     """
 
     title: str
@@ -55,6 +57,28 @@ class Outline:
     emissions: tuple[Fact, ...]
     work: tuple[Fact, ...]
     identity: tuple[Fact, ...]
+    devices: Sheet
+    attempts: Sheet
+    impacts: tuple[Fact, ...]
+    assumed: tuple[str, ...]
+    method: str
+
+    def energy_sections(self) -> tuple[Section, ...]:
+        """What a report says before its plots."""
+        sheets = (self.components, self.devices, self.phases, self.attempts)
+        return tuple(Section(one.title, sheet=one) for one in sheets if one.rows)
+
+    def further_sections(self) -> tuple[Section, ...]:
+        """What it says after them."""
+        assumed = Section("Estimated, assumed or left out", sentences=self.assumed)
+        return (
+            Section("Emissions", facts=self.emissions),
+            Section("Impacts", facts=self.impacts),
+            Section("Work", facts=self.work),
+            *((assumed,) if self.assumed else ()),
+            Section("Methodology", paragraph=self.method),
+            Section("About this run", facts=self.identity),
+        )
 
 
 def outline_of(run: ReadableRun) -> Outline:
@@ -67,7 +91,7 @@ def outline_of(run: ReadableRun) -> Outline:
         Texts safe to print: control characters and over-long names are gone. Whatever is not
         known reads ``unknown``.
     """
-    summary, footprint, steps = run.summary(), run.footprint(), run.steps()
+    summary, footprint = run.summary(), run.footprint()
     parts = [("variant", summary.get("variant")), ("project", summary.get("project"))]
     said = [f"{name} {printable(value)}" for name, value in parts if value]
     if started := _moment(summary.get("started_utc")):
@@ -80,8 +104,13 @@ def outline_of(run: ReadableRun) -> Outline:
         components=by_component(summary, run),
         phases=by_phase(run.phases()),
         emissions=_emissions(footprint),
-        work=_work(summary, steps),
+        work=_work(summary),
         identity=_identity(summary, run),
+        devices=accounting.devices_sheet(summary),
+        attempts=accounting.attempts_sheet(summary),
+        impacts=accounting.impact_facts(summary),
+        assumed=accounting.assumed_sentences(summary),
+        method=methodology(summary),
     )
 
 
@@ -149,21 +178,20 @@ def _emissions(footprint: Footprint) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _work(summary: dict[str, Any], steps: pd.DataFrame) -> tuple[Fact, ...]:
-    known_j = steps["energy_j"].dropna().to_numpy(dtype=float)
+def _work(summary: dict[str, Any]) -> tuple[Fact, ...]:
     facts = [
-        Fact("Optimizer steps", quantities.count(summary["steps"]), _unknown_steps(steps)),
+        Fact("Optimizer steps", quantities.count(summary["steps"]), _unknown_steps(summary)),
         Fact("Batches", quantities.count(summary["batches"])),
         Fact("Tokens", quantities.count(summary["tokens"])),
         Fact("Model FLOPs", quantities.count(summary["flops"])),
         Fact("Energy of the steps", quantities.energy(summary["steps_j"])),
-        Fact("Energy per step", quantities.energy(summary["j_per_step"]), _spread(known_j)),
+        Fact("Energy per step", quantities.energy(summary["j_per_step"]), _spread(summary)),
         Fact("Energy per token", quantities.energy(summary["j_per_token"])),
+        *accounting.compute_facts(summary),
     ]
-    labels = steps["attribution"].dropna().value_counts(normalize=True)
-    if len(labels):
+    if labels := summary.get("attribution"):
         said = ", ".join(f"{quantities.share(part)} {name}" for name, part in labels.items())
-        finest = str(labels.index[0]) == "resolved" and len(labels) == 1
+        finest = list(labels) == ["resolved"]
         short = "" if finest else "steps about as short as the counter's refresh are less sharp"
         facts.append(Fact("Attribution of steps", said, short))
     if summary.get("job_cpu_share") is not None:
@@ -180,17 +208,17 @@ def _work(summary: dict[str, Any], steps: pd.DataFrame) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _unknown_steps(steps: pd.DataFrame) -> str:
-    unknown = int(steps["energy_j"].isna().sum())
+def _unknown_steps(summary: dict[str, Any]) -> str:
+    unknown = summary.get("steps_of_unknown_energy")
     return f"{quantities.count(unknown)} of them of unknown energy" if unknown else ""
 
 
-def _spread(energies_j: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    if len(energies_j) < 20:  # noqa: PLR2004 - below, the 5 % quantile is the smallest value
+def _spread(summary: dict[str, Any]) -> str:
+    spread = summary.get("step_energy_j") or {}
+    if spread.get("median") is None:
         return ""
-    low_j, middle_j, high_j = np.quantile(energies_j, [0.05, 0.5, 0.95])
-    bulk = quantities.interval(float(low_j), float(high_j), "J")
-    return f"median {quantities.energy(float(middle_j))}; nine in ten are {bulk}"
+    bulk = quantities.interval(spread["q05"], spread["q95"], "J")
+    return f"median {quantities.energy(spread['median'])}; nine in ten are {bulk}"
 
 
 def _identity(summary: dict[str, Any], run: ReadableRun) -> tuple[Fact, ...]:
@@ -202,11 +230,14 @@ def _identity(summary: dict[str, Any], run: ReadableRun) -> tuple[Fact, ...]:
         Fact("Variant", printable(run.variant) or "none"),
         Fact("Project", printable(summary.get("project") or "") or "none"),
         Fact("Started", _moment(summary.get("started_utc")) or quantities.UNKNOWN),
+        Fact("Last mark", _moment(summary.get("ended_utc")) or quantities.UNKNOWN),
         Fact("Duration", quantities.duration(summary["duration_s"])),
+        *accounting.hardware_facts(summary),
         Fact("Ended", ENDINGS.get(str(summary["ended"]), printable(summary["ended"]))),
         Fact("Attempts", str(summary["attempts"])),
         Fact("Ranks", ranks),
     ]
+    facts.append(Fact("Schema of summary.json", str(summary.get("schema_version"))))
     if commit := manifest.get("git_commit"):
         facts.append(Fact("Commit", printable(commit, limit=64)))
     config = manifest.get("config")

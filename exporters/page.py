@@ -15,7 +15,7 @@ import greenai
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greenai.exporters.sheets import Fact, Sheet
+    from greenai.exporters.sheets import Fact, Section, Sheet
 
 ASSETS = Path(__file__).with_name("assets")
 FOOTER = (
@@ -139,6 +139,20 @@ def table(sheet: Sheet) -> str:
         f'<div class="scroll"><table aria-label="{escape(sheet.title)}"><thead><tr>{head}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>{_note(sheet.note)}"
     )
+
+
+def section(part: Section) -> str:
+    """A part of a report under its heading."""
+    inner = [heading(2, part.title)]
+    if part.facts:
+        inner.append(fact_list(part.facts))
+    if part.sheet is not None:
+        inner.append(table(part.sheet))
+    if part.sentences:
+        inner.append(sentences(part.sentences))
+    if part.paragraph:
+        inner.append(f'<p class="method">{escape(part.paragraph)}</p>')
+    return "".join(inner)
 
 
 def _note(text: str) -> str:

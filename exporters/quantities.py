@@ -22,7 +22,7 @@ DIGITS_MAX = 6
 COUNT_MAX = 1e15
 """From here on a count is written with a power of ten."""
 
-Unit = Literal["J", "Wh", "W", "g", "s"]
+Unit = Literal["J", "Wh", "W", "g", "s", "L"]
 
 _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     "J": (
@@ -41,6 +41,7 @@ _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     "W": ((1e-6, "µW"), (1e-3, "mW"), (1.0, "W"), (1e3, "kW"), (1e6, "MW")),
     "g": ((1e-9, "ng"), (1e-6, "µg"), (1e-3, "mg"), (1.0, "g"), (1e3, "kg"), (1e6, "t")),
     "s": ((1e-15, "fs"), (1e-12, "ps"), (1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")),
+    "L": ((1e-6, "µL"), (1e-3, "mL"), (1.0, "L"), (1e3, "m³")),
 }
 _CLOCK = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -74,6 +75,16 @@ def mass(mass_g: float | None) -> str:
         ('874 g', '2.15 t')
     """
     return _text(mass_g, "g")
+
+
+def volume(volume_l: float | None) -> str:
+    """Volume of water in litres or a multiple.
+
+    Example:
+        >>> volume(0.0123), volume(2_150.0), volume(None)
+        ('12.3 mL', '2.15 m³', 'unknown')
+    """
+    return _text(volume_l, "L")
 
 
 def power(power_w: float | None) -> str:

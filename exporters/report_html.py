@@ -9,6 +9,7 @@ from greenai.exporters import page
 from greenai.exporters.charts import charts_of
 from greenai.exporters.drawing import line_chart, style_of
 from greenai.exporters.files import write_text
+from greenai.exporters.further_charts import further_charts
 from greenai.exporters.outline import outline_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def report_html(run: ReadableRun) -> str:
     Returns:
         HTML; every text that comes from the run is escaped.
     """
-    outline, charts = outline_of(run), charts_of(run)
+    outline, charts = outline_of(run), (*charts_of(run), *further_charts(run))
     live = [chart for chart in charts if chart.curves]
     figures = "".join(_figure(chart, live) for chart in charts)
     body = "".join(
@@ -53,18 +54,10 @@ def report_html(run: ReadableRun) -> str:
             f'<p class="subtitle">{escape(outline.subtitle)}</p></header>',
             page.tiles(outline.headline),
             page.notices(outline.notices),
-            page.heading(2, outline.components.title),
-            page.table(outline.components),
-            page.heading(2, outline.phases.title),
-            page.table(outline.phases),
+            *(page.section(one) for one in outline.energy_sections()),
             page.heading(2, "Over the run"),
             figures,
-            page.heading(2, "Emissions"),
-            page.fact_list(outline.emissions),
-            page.heading(2, "Work"),
-            page.fact_list(outline.work),
-            page.heading(2, "About this run"),
-            page.fact_list(outline.identity),
+            *(page.section(one) for one in outline.further_sections()),
         )
     )
     return page.page(f"{outline.title} · greenai", body, [chart.to_json() for chart in live])

@@ -85,6 +85,18 @@ def comparison_report(comparison: Comparison, others: Iterable[str] = ()) -> Ren
     )
 
 
+def sheet_report(sheet: Sheet) -> RenderableType:
+    """Render one table under its heading.
+
+    Args:
+        sheet: The table.
+
+    Returns:
+        For ``rich.console.Console.print``.
+    """
+    return Group(*_section(sheet))
+
+
 def lens_report(lens: Lens) -> RenderableType:
     """Render why the variants of a comparison differ, as far as their records tell.
 

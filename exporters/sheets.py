@@ -41,3 +41,22 @@ class Sheet:
     has_total: bool = False
     shares: tuple[float, ...] = ()
     note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a report under one heading; it has facts, a table, sentences or a paragraph.
+
+    Attributes:
+        title: Heading.
+        facts: Figures with their names.
+        sheet: A table; None for none.
+        sentences: A list of sentences.
+        paragraph: Running text.
+    """
+
+    title: str
+    facts: tuple[Fact, ...] = ()
+    sheet: Sheet | None = None
+    sentences: tuple[str, ...] = ()
+    paragraph: str = ""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from greenai.analysis.compare import Comparison
     from greenai.analysis.estimate import Estimate
+    from greenai.analysis.impacts import Factors
     from greenai.analysis.intensity import IntensitySeries
     from greenai.analysis.lens import Lens
     from greenai.analysis.scaling import Scaling
@@ -138,6 +139,7 @@ def load(
     region: str | None = None,
     pue: float | None = None,
     intensity: IntensitySeries | None = None,
+    factors: Factors | None = None,
 ) -> Run:
     """Read a run, live or finished, whole or killed.
 
@@ -149,6 +151,7 @@ def load(
         pue: Power usage effectiveness, instead of the recorded one.
         intensity: Intensity that changes with time, as from ``read_intensity``; the record is not
             changed by it.
+        factors: What no record holds, such as a price; unknown where left out.
 
     Returns:
         The run with its tables, totals and emissions.
@@ -161,7 +164,9 @@ def load(
     from greenai.run import Run  # noqa: PLC0415 - loads pandas
 
     record = open_record(Path(path), partial=partial)
-    return Run(record, country=country, region=region, pue=pue, intensity=intensity)
+    return Run(
+        record, country=country, region=region, pue=pue, intensity=intensity, factors=factors
+    )
 
 
 def compare(

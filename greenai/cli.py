@@ -6,9 +6,8 @@ Exit codes: 0 all is well; 1 something is wrong with a run or the machine, said 
 
 from __future__ import annotations
 
-import enum
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations when it runs
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,13 +16,13 @@ import greenai
 from greenai.commands.bench import bench
 from greenai.commands.estimate import estimate
 from greenai.commands.impacts import impacts
-from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
 from greenai.commands.options import sensor_names, span, unit
+from greenai.commands.report import export, report
 from greenai.commands.scaling import scaling
-from greenai.commands.terminal import Across, Country, Pue, Region
+from greenai.commands.terminal import Across, complain
 from greenai.commands.terminal import console as _console
 from greenai.commands.terminal import say_files as _say_files
-from greenai.errors import GreenAIError, RecordError
+from greenai.errors import GreenAIError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "codecarbon": "codecarbon",
+    "huggingface_hub": "hub",
     "lightning": "lightning",
     "pytorch_lightning": "lightning",
     "torch": "lightning",
@@ -49,54 +49,7 @@ app = typer.Typer(
 app.command()(impacts)
 
 
-class Format(enum.StrEnum):
-    """Files that a run can be exported to."""
-
-    csv = "csv"
-    parquet = "parquet"
-    json = "json"
-
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-Partial = Annotated[
-    bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
-]
-
-
-@app.command()
-def report(
-    run: RunFolder,
-    html: Annotated[
-        Path | None, typer.Option(help="Where to write the page; RUN/report.html where not given.")
-    ] = None,
-    partial: Partial = False,
-    country: Country = None,
-    region: Region = None,
-    pue: Pue = None,
-    intensity_file: IntensityFile = None,
-    intensity: Service = None,
-    zone: Zone = None,
-) -> None:
-    """Show a run: energy, emissions, phases; and write the page with its plots.
-
-    Other factors than the recorded ones compute it anew; the record itself is never changed.
-    """
-    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
-    from greenai.exporters.report_html import write_report  # noqa: PLC0415 - the same
-    from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
-
-    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
-    _console().print(run_report(loaded))
-    path = html or run / "report.html"
-    try:
-        write_report(loaded, path)
-    except RecordError as error:
-        if html is not None:
-            raise
-        _complain(f"{error.what} Use --html to write the page elsewhere.", style="yellow")
-    else:
-        _say_files([("page", path)])
+app.command()(report)
 
 
 @app.command()
@@ -149,32 +102,7 @@ def compare(
     _say_files(_write_comparison(found, others, lens, json=json, csv=csv, html=html))
 
 
-@app.command()
-def export(
-    run: RunFolder,
-    formats: Annotated[
-        list[Format], typer.Option("--format", help="What to write; may be given several times.")
-    ] = [Format.csv],  # noqa: B006 - typer reads it and changes nothing
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN if not given.")] = None,
-    partial: Partial = False,
-    country: Country = None,
-    region: Region = None,
-    pue: Pue = None,
-    intensity_file: IntensityFile = None,
-    intensity: Service = None,
-    zone: Zone = None,
-) -> None:
-    """Write steps.csv and phases.csv, steps.parquet, or summary.json."""
-    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
-    from greenai.exporters import tables  # noqa: PLC0415 - the same
-
-    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
-    for attempt in loaded.record.attempts:
-        for problem in attempt.problems:
-            _complain(problem, style="yellow")
-    names = [one.value for one in formats]
-    _say_files([("file", path) for path in tables.export(loaded, out or run, names)])
+app.command()(export)
 
 
 @app.command()
@@ -247,13 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(None if arguments is None else list(arguments), prog_name="greenai")
     except GreenAIError as error:
-        _complain(f"{type(error).__name__}: {error}")
+        complain(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
     except ImportError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None and "pip install" not in str(error):
             raise
-        _complain(
+        complain(
             str(error)
             if extra is None
             else f"{error.name} is not installed, which this command needs.\n\n"
@@ -293,10 +221,3 @@ def _progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
-
-
-def _complain(text: str, style: str = "red") -> None:
-    from rich.console import Console  # noqa: PLC0415 - loads slowly
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    Console(stderr=True, highlight=False).print(Text(text, style=style), soft_wrap=True)

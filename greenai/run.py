@@ -33,11 +33,13 @@ from greenai.observation import figures_of
 from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
+from greenai.statement import statement_of
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.analysis.comparable import RunFigures
     from greenai.analysis.footprint import Footprint
+    from greenai.analysis.impacts import Factors
     from greenai.analysis.intensity import IntensitySeries
     from greenai.merging import Part, PowerCurve
     from greenai.record.types import Record
@@ -53,6 +55,7 @@ class Run:
         region: Region of the factor, likewise.
         pue: Power usage effectiveness, likewise.
         intensity: Intensity that changes with time; the yearly factor then only fills its holes.
+        factors: What no record holds: price, water, contract; unknown where left out.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class Run:
         region: str | None = None,
         pue: float | None = None,
         intensity: IntensitySeries | None = None,
+        factors: Factors | None = None,
     ) -> None:
         self.record = record
+        self._factors = factors
         self._series = intensity
         settings = record.manifest.get("settings") or {}
 
@@ -315,6 +320,7 @@ class Run:
             "codecarbon_check": codecarbon_check(self.parts),
             "node_j": node_energies((p.attempt, p.energies.timeline.edges_ns) for p in self.parts),
             "notices": list(self.notices),
+            **statement_of(self, self._factors),
         }
         return {name: _json(value) for name, value in plain.items()}
 
@@ -348,6 +354,8 @@ def _ratio(part: float, whole: float) -> float:
 def _json(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _json(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_json(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value

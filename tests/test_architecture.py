@@ -68,7 +68,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embodied": {"analysis", "data"},
     "services": {"analysis", "timed_csv", "sensors.models"},
     "accounts": {"embodied", "energy_utc", "merging", "shortfalls", "analysis"},
+    "statement": {"accounts", "lens", "merging", "shortfalls", "analysis"},
     "run": {
+        "statement",
         "energy_utc",
         "merging",
         "shortfalls",
@@ -99,6 +101,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands.impacts": ANYTHING,
     "commands.intensity": {"intensity_file", "energy_utc", "services", "record", "analysis"},
     "commands.bench": {"commands.terminal", "exporters", "workloads", "api", "lens"},
+    "commands.report": ANYTHING,
+    "overview": {"api", "exporters"},
     "__main__": {"cli"},
     "companion": ANYTHING,
     "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
@@ -114,6 +118,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "planning.text": {"planning.budget"},
     "energy_utc": {"grid"},
     "accounts": {"run"},
+    "statement": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -129,9 +134,10 @@ THIRD_PARTY: dict[str, set[str]] = {
         "lens",
         "crosscheck",
         "energy_utc",
+        "statement",
     },
     "pyarrow": {"record", "exporters", "companion"},
-    "pandas": {"run", "merging", "lens", "exporters"},
+    "pandas": {"run", "merging", "lens", "exporters", "statement"},
     "httpx": {"services.client"},
     "psutil": {"sensors", "live", "companion"},
     "typer": {
@@ -141,6 +147,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "commands.impacts",
         "commands.bench",
         "commands.options",
+        "commands.report",
         "commands.scaling",
         "commands.terminal",
     },
@@ -157,6 +164,8 @@ THIRD_PARTY: dict[str, set[str]] = {
         "grid",
         "exporters.emissions",
     },
+    "huggingface_hub": {"exporters.model_card"},
+    "yaml": {"exporters.model_card"},
     "lightning": {"callbacks.lightning", "workloads"},
     "pytorch_lightning": {"callbacks.lightning", "workloads"},
     "torch": {"callbacks", "workloads"},
@@ -362,6 +371,8 @@ def test_third_parties_are_declared_as_dependencies() -> None:
     distributions = {
         "prometheus_client": "prometheus-client",
         "pynvml": "nvidia-ml-py",
+        "huggingface_hub": "huggingface-hub",
+        "yaml": "huggingface-hub",  # huggingface-hub brings it
         "pyhlml": "habana-pyhlml",
         "zeus_apple_silicon": "zeus-apple-silicon",
         "pytorch_lightning": "pytorch-lightning",

@@ -174,6 +174,7 @@ def test_report_shows_the_run_and_writes_its_page(
     assert exit_code("report", str(tmp_path), "--partial", "--country", "FRA", "--pue", "1.2") == 0
     (asked,) = loaded
     assert asked.pop("intensity") is None
+    assert asked.pop("factors") is None
     assert asked == {
         "path": tmp_path, "partial": True, "country": "FRA", "region": None, "pue": 1.2,
     }  # fmt: skip
@@ -433,3 +434,28 @@ def test_a_terminal_without_unicode_gets_the_report_all_the_same() -> None:
     assert answer.returncode == 1
     assert b"CO?" in answer.stdout
     assert b"Traceback" not in answer.stderr
+
+
+def test_report_writes_every_form_that_is_asked_for(tmp_path: Path) -> None:
+    recorded = str(Path(__file__).parent / "fixtures" / "record-v1")
+    words = {"--html": "r.html", "--md": "r.md", "--json": "r.json"}
+    asked = [one for option, name in words.items() for one in (option, str(tmp_path / name))]
+    assert exit_code("report", recorded, *asked, "--wue", "0.5", "--price", "-0.01") == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(words.values())
+    impacts = json.loads((tmp_path / "r.json").read_text())["summary"]["impacts"]
+    assert impacts["water_on_site_l"]["mid"] == pytest.approx(impacts["energy_kwh"]["mid"] * 0.5)
+    assert impacts["cost"] < 0
+
+
+def test_export_writes_for_other_readers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = str(Path(__file__).parent / "fixtures" / "record-v1")
+    words = ["export", recorded, "--out", str(tmp_path), "--format", "emissions"]
+    card = tmp_path / "README.md"
+    assert exit_code(*words, "--format", "model-card") == 1
+    assert "--card README.md" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert exit_code(*words, "--format", "model-card", "--card", str(card)) == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["README.md", "emissions.csv"]
+    assert "co2_eq_emissions:" in card.read_text()

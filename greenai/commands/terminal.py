@@ -53,3 +53,11 @@ def say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
         typer.echo(f"{what + ':':<8}{path}")
     if more:
         typer.echo(f"        and {more} more")
+
+
+def complain(text: str, style: str = "red") -> None:
+    """Say on standard error what is wrong; no part of the text is taken for markup."""
+    from rich.console import Console  # noqa: PLC0415 - loads slowly
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    Console(stderr=True, highlight=False).print(Text(text, style=style), soft_wrap=True)

@@ -61,8 +61,8 @@ def drawn(dom: str) -> int:
 def test_every_plot_is_drawn_without_a_complaint(make_run: Any, tmp_path: Path) -> None:
     dom, complaints = opened(report_html(make_run(count=100_000, gpus=8)), tmp_path)
     assert complaints == ""
-    assert drawn(dom) == 4
-    assert dom.count("<canvas") == 4
+    assert drawn(dom) == 6
+    assert dom.count("<canvas") == 6
 
 
 def test_a_run_without_sensors_opens_without_a_complaint(unmetered: Any, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_script_that_got_into_the_page_does_not_run(run: Any, tmp_path: Path) 
     dom, complaints = opened(report_html(run).replace("</main>", script, 1), tmp_path)
     assert "<title>owned</title>" not in dom
     assert "Content Security Policy" in complaints
-    assert drawn(dom) == 4
+    assert drawn(dom) == 6
 
 
 def test_no_name_runs_and_the_plots_are_drawn_all_the_same(make_run: Any, tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_no_name_runs_and_the_plots_are_drawn_all_the_same(make_run: Any, tmp_pa
     assert complaints == ""
     assert "<title>owned</title>" not in dom
     assert "<img" not in dom
-    assert drawn(dom) == 4
+    assert drawn(dom) == 6

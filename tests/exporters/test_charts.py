@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from greenai.exporters import charts, drawing
+from greenai.exporters.further_charts import further_charts
 
 VALUES = arrays(
     np.float64,
@@ -135,3 +136,23 @@ def test_a_very_short_run_can_be_drawn(make_run: Any, count: int) -> None:
     for chart in charts.charts_of(run):
         if chart.curves:
             assert "nan" not in drawing.line_chart(chart)
+
+
+def test_loss_stands_against_the_energy_and_emissions_against_time(run: Any) -> None:
+    run.frame["energy_j"] = run.frame["energy_j"].fillna(12.0)
+    found = {chart.key: chart for chart in further_charts(run)}
+    assert list(found) == ["loss-against-energy", "cumulative-emissions"]
+    against = found["loss-against-energy"].curves[0]
+    assert against.x[-1] == pytest.approx(run.frame["energy_j"].sum() / 1e3, rel=0.02)
+    (emitted,) = found["cumulative-emissions"].curves
+    assert np.nanmax(emitted.y) == pytest.approx(1e3 * run.frame["operational_co2e_g"].sum())
+
+
+def test_the_intensity_is_drawn_where_it_changed(run: Any) -> None:
+    run.frame["intensity_g_per_kwh"] = np.linspace(30.0, 90.0, len(run.frame))
+    (chart,) = (one for one in further_charts(run) if one.key == "intensity")
+    assert (chart.curves[0].y.min(), chart.curves[0].y.max()) == (30.0, 90.0)
+
+
+def test_what_is_unknown_gives_no_further_plot(unmetered: Any) -> None:
+    assert further_charts(unmetered) == ()

@@ -1,0 +1,251 @@
+"""The commands that say what a run cost, or many, on the terminal and as files."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
+from greenai.commands.terminal import Country, Pue, Region, complain, console, say_files
+from greenai.errors import OrderError, RecordError
+
+if TYPE_CHECKING:
+    from greenai.analysis.impacts import Factors
+    from greenai.run import Run
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Take what lies before a damaged part of the record.")
+]
+LastDay = Annotated[
+    datetime | None,
+    typer.Option("--to", formats=["%Y-%m-%d"], help="With --by: last day, included."),
+]
+
+
+class Format(enum.StrEnum):
+    """Files that a run can be exported to."""
+
+    csv = "csv"
+    parquet = "parquet"
+    json = "json"
+    emissions = "emissions"
+    model_card = "model-card"
+
+
+class Training(enum.StrEnum):
+    """What a model card calls the training."""
+
+    pre_training = "pre-training"
+    fine_tuning = "fine-tuning"
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder; with --by one that holds runs.")
+    ],
+    html: Annotated[
+        Path | None, typer.Option(help="Where to write the page; RUN/report.html where not given.")
+    ] = None,
+    md: Annotated[Path | None, typer.Option(help="Write the report as Markdown.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="Write it as PDF, by Chromium.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="With --by: write the runs as CSV.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Report the runs below RUN by project,month,variant or place."),
+    ] = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="With --by: first day, in UTC."),
+    ] = None,
+    last: LastDay = None,
+    partial: Partial = False,
+    country: Country = None,
+    region: Region = None,
+    pue: Pue = None,
+    intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
+    wue: Annotated[
+        float | None, typer.Option(help="Litres of water of the site per kWh of IT energy.")
+    ] = None,
+    ewif: Annotated[
+        float | None, typer.Option(help="Litres of water of generation per kWh.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Price of a kWh.")] = None,
+    currency: Annotated[str, typer.Option(help="Of the price.")] = "",
+    market: Annotated[
+        float | None, typer.Option(help="g/kWh of the contract, for market-based emissions.")
+    ] = None,
+) -> None:
+    """Show a run: energy, emissions, phases; and write the page with its plots.
+
+    Other factors than the recorded ones compute it anew; the record itself is never changed.
+    With --by, show many runs instead, failed ones included.
+    """
+    given = _factors(wue=wue, ewif=ewif, price=price, currency=currency, market=market)
+    if by is not None or first is not None or last is not None or csv is not None:
+        if md or json or pdf or intensity_file or intensity or zone:
+            raise OrderError(
+                "--md, --json, --pdf and intensities over time are for one run.",
+                "Nothing was reported.",
+                "leave them out with --by; --html and --csv are written",
+            )
+        _report_many(
+            run, by or "project,month", first, last, html, csv,
+            country=country, region=region, pue=pue, factors=given,
+        )  # fmt: skip
+        return
+    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
+    from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
+
+    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
+    loaded = load(
+        run, partial=partial, country=country, region=region, pue=pue, intensity=series,
+        factors=given,
+    )  # fmt: skip
+    console().print(run_report(loaded))
+    say_files(_write_report(loaded, run, html=html, md=md, json=json, pdf=pdf))
+
+
+def export(
+    run: RunFolder,
+    formats: Annotated[
+        list[Format], typer.Option("--format", help="What to write; may be given several times.")
+    ] = [Format.csv],  # noqa: B006 - typer reads it and changes nothing
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN if not given.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="With model-card: the README.md to patch.")
+    ] = None,
+    training: Annotated[
+        Training | None, typer.Option(help="With model-card: what kind of training it was.")
+    ] = None,
+    partial: Partial = False,
+    country: Country = None,
+    region: Region = None,
+    pue: Pue = None,
+    intensity_file: IntensityFile = None,
+    intensity: Service = None,
+    zone: Zone = None,
+) -> None:
+    """Write steps.csv and phases.csv, steps.parquet, or summary.json.
+
+    `emissions` writes emissions.csv as CodeCarbon has it; `model-card` puts the emissions, in
+    grams, into the metadata of a Hugging Face model card on this disk.
+    """
+    if Format.model_card in formats and card is None:
+        raise OrderError(
+            "--format model-card needs a card.", "Nothing was written.", "add --card README.md"
+        )
+    from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
+    from greenai.exporters import tables  # noqa: PLC0415 - the same
+
+    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
+    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
+    for attempt in loaded.record.attempts:
+        for problem in attempt.problems:
+            complain(problem, style="yellow")
+    names = [one.value for one in formats if one.value in tables.FORMATS]
+    written = [("file", path) for path in tables.export(loaded, out or run, names)]
+    if Format.emissions in formats:
+        from greenai.exporters.emissions import write_emissions  # noqa: PLC0415 - loads pandas
+
+        write_emissions(loaded, path := (out or run) / "emissions.csv")
+        written.append(("file", path))
+    if Format.model_card in formats and card is not None:
+        from greenai.exporters.model_card import card_metadata, patch_card  # noqa: PLC0415 - extra
+
+        patch_card(card, card_metadata(loaded.summary(), training.value if training else None))
+        written.append(("card", card))
+    say_files(written)
+
+
+def _write_report(
+    loaded: Run, run: Path, *, html: Path | None, md: Path | None, json: Path | None,
+    pdf: Path | None,
+) -> list[tuple[str, Path]]:  # fmt: skip
+    """Write the page, and the other forms that were asked for."""
+    from greenai.exporters import files, report_html, report_markdown  # noqa: PLC0415 - pandas
+
+    written = []
+    page = html or run / "report.html"
+    try:
+        report_html.write_report(loaded, page)
+        written.append(("page", page))
+    except RecordError as error:
+        if html is not None:
+            raise
+        complain(f"{error.what} Use --html to write the page elsewhere.", style="yellow")
+    if md is not None:
+        files.write_text(md, report_markdown.report_markdown(loaded))
+        written.append(("text", md))
+    if json is not None:
+        files.write_json(json, report_markdown.report_json(loaded))
+        written.append(("data", json))
+    if pdf is not None:
+        from greenai.exporters.pdf import write_pdf  # noqa: PLC0415 - rarely needed
+
+        write_pdf(report_html.report_html(loaded), pdf)
+        written.append(("pdf", pdf))
+    return written
+
+
+def _factors(
+    *,
+    wue: float | None,
+    ewif: float | None,
+    price: float | None,
+    currency: str,
+    market: float | None,
+) -> Factors | None:
+    """What was given on the command line; None where nothing was."""
+    if wue is ewif is price is market is None:
+        return None
+    from greenai.analysis.impacts import Factors, Given  # noqa: PLC0415 - loads numpy
+
+    def given(value: float | None) -> Given | None:
+        return None if value is None else Given(value, "given on the command line")
+
+    return Factors(
+        wue_l_per_kwh=given(wue),
+        ewif_l_per_kwh=given(ewif),
+        price_per_kwh=given(price),
+        currency=currency,
+        market_g_per_kwh=given(market),
+    )
+
+
+def _report_many(
+    root: Path,
+    by: str,
+    first: datetime | None,
+    last: datetime | None,
+    html: Path | None,
+    csv: Path | None,
+    **factors: Any,
+) -> None:
+    """Show sums over the runs below a folder, and write the page and the table asked for."""
+    from greenai import grid  # noqa: PLC0415 - help must come at once
+    from greenai.exporters import portfolio  # noqa: PLC0415 - loads pandas
+    from greenai.exporters.report_terminal import sheet_report  # noqa: PLC0415 - the same
+    from greenai.overview import entries_of  # noqa: PLC0415 - the same
+
+    keys = portfolio.keys_of(by)
+    grid.intensity(factors["country"], factors["region"])  # a wrong word is no fault of a run's
+    days = (None if day is None else day.date() for day in (first, last))
+    entries = entries_of(root, *days, **factors)
+    console().print(sheet_report(portfolio.groups_sheet(entries, keys)))
+    written = []
+    if html is not None:
+        title = root.resolve().name or str(root)
+        portfolio.write_runs_page(html, title, entries, keys)
+        written.append(("page", html))
+    if csv is not None:
+        portfolio.write_runs_csv(csv, entries)
+        written.append(("table", csv))
+    say_files(written)
