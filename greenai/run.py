@@ -162,11 +162,11 @@ class Run:
 
     def trust(self) -> dict[str, float]:
         """Shares of the energy that are measured, modelled and assumed; NaN without energy."""
-        total_j = self.energy()
         by_trust = dict.fromkeys(TRUSTS, 0.0)
         for part in self.parts:
             for one in part.energies.channels:
                 by_trust[one.channel.trust] += one.covered_j
+        total_j = sum(by_trust.values())  # the run's energy, of which rounding makes no 99.9 %
         return {name: _ratio(energy_j, total_j) for name, energy_j in by_trust.items()}
 
     def coverage(self) -> float:
