@@ -221,5 +221,5 @@ def test_a_run_reports_the_meter_beside_its_energy(tmp_path: Path) -> None:
     assert summary["trust"]["assumed"] == 1.0
     assert summary["component_j"]["other"] == summary["energy_j"]
     assert summary["energy_j"] == pytest.approx(200 * duration_s, rel=0.2)
-    assert list(summary)[-2:] == ["node_j", "notices"]
+    assert "node_j" in summary
     json.dumps(summary, allow_nan=False)
