@@ -31,12 +31,12 @@ def unit(per: str) -> str:
     return per
 
 
-def sensor_names(names: list[str] | None) -> list[str] | None:
-    """Refuse a sensor that nobody knows."""
+def sensor_names(names: list[str] | None) -> list[str]:
+    """Refuse a sensor that nobody knows; none named is an empty list."""
     from greenai.sensors import check_names  # noqa: PLC0415 - only this command names sensors
 
     try:
         check_names(names or [])
     except SensorError as error:
         raise typer.BadParameter(f"{error.what} {error.hint}") from None
-    return names
+    return names or []

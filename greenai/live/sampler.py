@@ -166,7 +166,9 @@ class Sampler:
             flush = now_ns >= flush_ns
             if flush or now_ns >= settle_ns:
                 settle_ns = now_ns + SETTLE_NS
-                self._settle()  # before a flush, which lets go of the rows
+                totals = self._settle()  # before a flush, which lets go of the rows
+                if totals is not None:
+                    self.region.publish(totals)
             if flush:
                 flush_ns = now_ns + FLUSH_NS
                 self._flush()
@@ -219,24 +221,26 @@ class Sampler:
         if len(self._marks) > RING_SLOTS // 2:
             self._reader.release()
 
-    def _settle(self, *, closed: bool = False) -> None:
-        """Bring the live figures up to date; the record goes on where they cannot be made."""
+    def _settle(self, *, closed: bool = False) -> Totals | None:
+        """Bring the live figures up to date; the record goes on where they cannot be made.
+
+        Returns:
+            What to publish; None where nothing is known of it.
+        """
         figures = self._figures
         if figures is None:
-            if closed:
-                self.region.publish(Totals(closed=True))
-            return
+            return Totals(closed=True) if closed else None
         readings, marks = self._fed
         self._fed = (len(self._readings), len(self._marks))
         try:
             figures.add_channels(self.channels)
             figures.feed(self._readings[readings:], self._marks[marks:], self.region.names())
-            self.region.publish(figures.settle(self, closed=closed))
+            return figures.settle(self, closed=closed)
         except Exception as error:  # noqa: BLE001 - the border that keeps the record
             self._figures = None
             reason = f"{type(error).__name__}: {error}"
             self._events.append((monotonic_ns(), "figures_failed", reason, {}))
-            self._settle(closed=closed)
+            return self._settle(closed=closed)
 
     def _flush(self) -> None:
         """Write what has gathered; a disk that refuses keeps it in memory for the next time."""
@@ -319,8 +323,10 @@ class Sampler:
                 },
             )
         )
-        self._settle(closed=True)
-        self._flush()
+        totals = self._settle(closed=True)
+        self._flush()  # first: who sees the totals closed may read the record at once
+        if totals is not None:
+            self.region.publish(totals)
         self.region.header[FINISHED] = 1
         if self._figures is not None:
             self._figures.close()

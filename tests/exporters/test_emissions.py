@@ -63,7 +63,7 @@ def test_units_are_kilograms_and_kilowatt_hours_with_pue() -> None:
 def test_what_is_unknown_is_an_empty_cell_and_not_codecarbons_zero(tmp_path: Path) -> None:
     write_emissions(greenai.load(RECORDED), tmp_path / "emissions.csv")
     row = pd.read_csv(tmp_path / "emissions.csv").iloc[0]
-    for name in ("cpu_energy", "ram_energy", "cpu_power", "water_consumed", "ram_used_gb", "wue"):
+    for name in ("cpu_energy", "ram_energy", "cpu_power", "water_consumed", "wue"):
         assert pd.isna(row[name])
 
 
