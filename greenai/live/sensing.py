@@ -23,6 +23,8 @@ Row = tuple[int, int, int, float, int]
 
 STILL_NS = NS_PER_S
 """An unchanged value is confirmed once a second, so that rest can be told from a gap."""
+INFORM_STILL_NS = 1_500_000_000
+"""What only informs, read once a second, is confirmed at every other read: half the disk."""
 DITHER = 0.1
 """Share of the period by which each wake moves, so that polling never locks to the refresh."""
 LATE_NS = NS_PER_S
@@ -81,7 +83,8 @@ class ChangePoints:
         if last is None:
             self._kept_ns = t1_ns
             return (self.position, t0_ns, t1_ns, value, FIRST)
-        if value == last and t1_ns - self._kept_ns < STILL_NS:
+        still_ns = STILL_NS if self._channel.primary else INFORM_STILL_NS
+        if value == last and t1_ns - self._kept_ns < still_ns:
             return None
         if not self._channel.primary and t1_ns - self._kept_ns < STILL_NS:
             return None

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from simulation.fake_nvml import FakeNvml
 
-SECONDS = 12.0
+SECONDS = 30.0
 WARM_S = 5.0
 JOB = """
 import sys, time, greenai
