@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greenai.commands.factors import (
+    Currency,
+    Ewif,
+    Market,
+    Price,
+    Wue,
+    factors_of,
+)
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
 from greenai.commands.terminal import (
     Country,  # noqa: TC001 - typer reads the annotations
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
     from greenai.analysis.impacts import Impacts
     from greenai.analysis.ranges import Range
 
-GIVEN = "given on the command line"
-
 
 def impacts(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
@@ -32,16 +38,14 @@ def impacts(
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
-    market_g_per_kwh: Annotated[
-        float | None, typer.Option(help="Emission factor of the contract, g/kWh.")
-    ] = None,
-    wue: Annotated[float | None, typer.Option(help="Water of the site, l/kWh of IT.")] = None,
-    ewif: Annotated[float | None, typer.Option(help="Water of generation, l/kWh.")] = None,
-    price: Annotated[float | None, typer.Option(help="Price of a kWh.")] = None,
+    market: Market = None,
+    wue: Wue = None,
+    ewif: Ewif = None,
+    price: Price = None,
     price_file: Annotated[
         Path | None, typer.Option(help="CSV of prices: start_utc,end_utc,price_per_kwh.")
     ] = None,
-    currency: Annotated[str, typer.Option(help="Of the price.")] = "",
+    currency: Currency = "",
     device: Annotated[
         list[str] | None,
         typer.Option(help="Hardware as NAME or N×NAME, such as '8×H100 SXM'; else the GPUs."),
@@ -56,19 +60,15 @@ def impacts(
     """
     from greenai import embodied  # noqa: PLC0415 - help must not wait for pandas
     from greenai.accounts import impacts_of  # noqa: PLC0415 - the same
-    from greenai.analysis.impacts import Factors, Given  # noqa: PLC0415 - the same
     from greenai.api import load  # noqa: PLC0415 - the same
     from greenai.intensity_file import read_prices  # noqa: PLC0415 - the same
 
-    def given(value: float | None) -> Given | None:
-        return None if value is None else Given(value, GIVEN)
-
-    factors = Factors(
-        market_g_per_kwh=given(market_g_per_kwh),
-        wue_l_per_kwh=given(wue),
-        ewif_l_per_kwh=given(ewif),
-        price_per_kwh=given(price),
+    factors = factors_of(
+        wue=wue,
+        ewif=ewif,
+        price=price,
         currency=currency,
+        market=market,
         parameters=parameters,
         active_parameters=active_parameters,
     )

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenai.commands.factors import (
+    Currency,
+    Ewif,
+    Market,
+    Price,
+    Wue,
+    factors_of,
+)
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
 from greenai.commands.terminal import Country, Pue, Region, complain, console, say_files
 from greenai.errors import OrderError, RecordError
 
 if TYPE_CHECKING:
-    from greenai.analysis.impacts import Factors
     from greenai.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
@@ -71,24 +78,20 @@ def report(
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
-    wue: Annotated[
-        float | None, typer.Option(help="Litres of water of the site per kWh of IT energy.")
-    ] = None,
-    ewif: Annotated[
-        float | None, typer.Option(help="Litres of water of generation per kWh.")
-    ] = None,
-    price: Annotated[float | None, typer.Option(help="Price of a kWh.")] = None,
-    currency: Annotated[str, typer.Option(help="Of the price.")] = "",
-    market: Annotated[
-        float | None, typer.Option(help="g/kWh of the contract, for market-based emissions.")
-    ] = None,
+    wue: Wue = None,
+    ewif: Ewif = None,
+    price: Price = None,
+    currency: Currency = "",
+    market: Market = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
     Other factors than the recorded ones compute it anew; the record itself is never changed.
     With --by, show many runs instead, failed ones included.
     """
-    given = _factors(wue=wue, ewif=ewif, price=price, currency=currency, market=market)
+    given = None
+    if any(value is not None for value in (wue, ewif, price, market)):
+        given = factors_of(wue=wue, ewif=ewif, price=price, currency=currency, market=market)
     if by is not None or first is not None or last is not None or csv is not None:
         if md or json or pdf or intensity_file or intensity or zone:
             raise OrderError(
@@ -193,31 +196,6 @@ def _write_report(
         write_pdf(report_html.report_html(loaded), pdf)
         written.append(("pdf", pdf))
     return written
-
-
-def _factors(
-    *,
-    wue: float | None,
-    ewif: float | None,
-    price: float | None,
-    currency: str,
-    market: float | None,
-) -> Factors | None:
-    """What was given on the command line; None where nothing was."""
-    if wue is ewif is price is market is None:
-        return None
-    from greenai.analysis.impacts import Factors, Given  # noqa: PLC0415 - loads numpy
-
-    def given(value: float | None) -> Given | None:
-        return None if value is None else Given(value, "given on the command line")
-
-    return Factors(
-        wue_l_per_kwh=given(wue),
-        ewif_l_per_kwh=given(ewif),
-        price_per_kwh=given(price),
-        currency=currency,
-        market_g_per_kwh=given(market),
-    )
 
 
 def _report_many(
