@@ -57,7 +57,9 @@ wheel: $(VENV)/.dev-installed
 servers:
 	$(SUDO) apt-get update --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive \
-		apt-get install --yes --quiet --no-install-recommends prometheus chromium
+		apt-get install --yes --quiet --no-install-recommends prometheus chromium \
+		prometheus-pushgateway prometheus-node-exporter victoria-metrics \
+		libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 
 # Recorded runs (runs/) are left alone.
 clean:
