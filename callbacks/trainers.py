@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 
 from greenai.callbacks.gpu_clock import clock_in_use
 from greenai.live.tracker import Tracker
+from greenai.metrics import PLANNED_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,6 +101,35 @@ def _agree(tracker: Tracker, strategy: Any) -> None:
     )
     tracker.launch = dataclasses.replace(tracker.launch, launch_id=launch_id, shared=True)
     tracker.run_folder, tracker.run_id = folder, run_id
+
+
+def planned_steps(trainer: Any, pl_module: Any) -> float | None:
+    """Optimizer steps that a fit will take, by what the trainer knows when training starts.
+
+    Nothing is loaded for it: the trainer has counted its batches before, and its own
+    ``estimated_stepping_batches``, which may build data loaders, is not asked.
+
+    Args:
+        trainer: Whose training has just started.
+        pl_module: What it trains.
+
+    Returns:
+        Steps from the first of the run, early stopping aside; None where nobody knows: endless
+        data or epochs without ``max_steps``, or optimization by hand.
+    """
+    if not pl_module.automatic_optimization:
+        return None
+    bounds = [trainer.max_steps] if trainer.max_steps >= 0 else []
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs
+    if epochs is not None and epochs >= 0 and math.isfinite(batches):
+        bounds.append(math.ceil(batches / trainer.accumulate_grad_batches) * epochs)
+    return float(min(bounds)) if bounds else None
+
+
+def tell_planned_steps(tracker: Tracker, trainer: Any, pl_module: Any) -> None:
+    """Leave a mark that says how many steps are planned, where that is known."""
+    if (steps := planned_steps(trainer, pl_module)) is not None:
+        tracker.value(PLANNED_STEPS, steps, 0)
 
 
 def framework_of(trainer: Any) -> str:
