@@ -202,9 +202,7 @@ def _message_class() -> Any:
                     type_name=f".prometheus.{kind}", label=kinds.LABEL_REPEATED,
                 )  # fmt: skip
             else:
-                described.field.add(
-                    name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL
-                )
+                described.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     found = pool.FindMessageTypeByName("prometheus.WriteRequest")
