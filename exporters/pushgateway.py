@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, push_to_gateway
 from prometheus_client.registry import Collector
 
+from greenai.exporters.figures import Figures
+from greenai.exporters.prometheus import label_text
+from greenai.exporters.ranks import counted_once
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -15,6 +19,29 @@ if TYPE_CHECKING:
     from greenai.exporters.delivery import Receiver
 
 JOB = "greenai"
+
+
+def groups(found: Figures | Sequence[Figures]) -> list[tuple[dict[str, str], Figures]]:
+    """Labels of the group and figures, for each rank: a group's labels replace the samples'.
+
+    Example:
+        >>> from greenai.exporters.figures import Figures
+        >>> [labels for labels, _ in groups(Figures(run_id="a", attempt=0, info={"host": "h"}))]
+        [{'run_id': 'a', 'attempt': '0', 'host': 'h', 'rank': '0'}]
+    """
+    several = counted_once([found] if isinstance(found, Figures) else found)
+    return [
+        (
+            {
+                "run_id": label_text(one.run_id),
+                "attempt": str(one.attempt),
+                "host": label_text(one.info.get("host", "")),
+                "rank": str(one.rank),
+            },
+            one,
+        )
+        for one in several
+    ]
 
 
 def push_totals(

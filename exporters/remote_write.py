@@ -74,6 +74,7 @@ class RemoteWriter:
         self._latest_ms = 0
         self._wait_s = WAIT_S[0]
         self._again_s = -math.inf
+        self._failure = ""
         self._ended = False
 
     def deliver(self, *, final: bool = False) -> None:
@@ -90,15 +91,14 @@ class RemoteWriter:
             self._keep(self._sample(final=final))
         now_s = self._timer_s()
         if now_s < self._again_s:
-            raise UndeliveredError(
-                f"{self._receiver.name} waits", again=True, wait_s=self._again_s - now_s
-            )
+            raise UndeliveredError(self._failure, again=True, wait_s=self._again_s - now_s)
         refused: UndeliveredError | None = None
         while self._kept and self._timer_s() < now_s + SENDING_S:
             try:
                 self._receiver.send("POST", self._receiver.url, self._kept[0], HEADERS)
             except UndeliveredError as error:
                 if error.again:
+                    self._failure = error.reason
                     error.wait_s = self._back_off(error.wait_s)
                     raise
                 refused = error

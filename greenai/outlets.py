@@ -112,6 +112,19 @@ def outlets(
     return Outlets(**values)
 
 
+def are_wanted(config: Mapping[str, Any]) -> bool:
+    """Whether a sampler carries anything out: on each host the one of local rank 0 does.
+
+    Example:
+        >>> are_wanted({"metrics_port": 0, "manifest": {"local_rank": 1}})
+        False
+    """
+    told = config.get("metrics") or {}
+    sends = any(told.get(name) for name in ("textfile", "pushgateway", "remote_write", "otlp"))
+    wanted = config["metrics_port"] is not None or sends
+    return bool(wanted and config["manifest"]["local_rank"] == 0)
+
+
 def _table(raw: object, names: list[str]) -> Mapping[str, Any]:
     if raw is None:
         return {}
