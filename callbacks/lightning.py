@@ -49,6 +49,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         flops_per_token: FLOPs that training takes for a token; None leaves FLOPs unknown.
         metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
         metrics_address: Address of the endpoint; None is this machine alone.
+        metrics: Other ways out of live figures, and who may read the endpoint, by name.
         warmup_s: Seconds of training at the start that comparisons leave out.
         config: Facts of the run to keep with the record, JSON-safe.
         sub_phases: Whether to mark forward, backward and optimizer within each step, by the
@@ -83,6 +84,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         flops_per_token: float | None = None,
         metrics_port: int | None = None,
         metrics_address: str | None = None,
+        metrics: dict[str, Any] | None = None,
         warmup_s: float | None = None,
         config: dict[str, Any] | None = None,
         sub_phases: bool = False,
@@ -101,6 +103,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
             devices=devices,
             metrics_port=metrics_port,
             metrics_address=metrics_address,
+            metrics=metrics,
             warmup_s=warmup_s,
             resume=resume,
         )

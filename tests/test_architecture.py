@@ -46,7 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": {"sensors", "record", "settings"},
     "live.bootstrap": {"companion"},  # first lines of the new process: they hand over to its root
     "analysis": {"record.types", "sensors.base"},
-    "settings": {"grid", "sensors"},
+    "settings": {"grid", "sensors", "outlets", "exporters.access"},
+    "outlets": set(),
+    "outgoing": {"outlets", "exporters"},
     "diagnosis": {"examination", "sensors.base", "sensors"},
     "examination": {"sensors", "live"},
     "doctor": {"diagnosis", "examination", "sensors"},
@@ -106,7 +108,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "overview": {"api", "exporters"},
     "__main__": {"cli"},
     "companion": ANYTHING,
-    "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
+    "serving": {
+        "live",
+        "record",
+        "analysis",
+        "exporters",
+        "outgoing",
+        "outlets",
+        "grid",
+        "sensors",
+    },
 }
 
 MAY_NAME_IN_TYPES: dict[str, set[str]] = {
@@ -159,7 +170,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "amdsmi": {"sensors.amd"},
     "zeus_apple_silicon": {"sensors.apple"},
     "pyhlml": {"sensors.habana"},
-    "prometheus_client": {"exporters.prometheus"},
+    "prometheus_client": {"exporters.prometheus", "exporters.textfile", "exporters.pushgateway"},
+    "google": {"exporters.remote_write"},
+    "cramjam": {"exporters.remote_write"},
     "codecarbon": {
         "sensors.codecarbon",
         "sensors.codecarbon_check",
@@ -181,6 +194,7 @@ STANDARD_LIBRARY_ONLY = {
     "errors",
     "metrics",
     "settings",
+    "outlets",
     "grid",
     "sensors",
     "live",
@@ -188,6 +202,8 @@ STANDARD_LIBRARY_ONLY = {
     "record.types",
     "exporters.figures",
     "exporters.endpoint",
+    "exporters.connections",
+    "exporters.access",
 }
 
 
@@ -374,6 +390,7 @@ def test_third_parties_are_declared_as_dependencies() -> None:
         "prometheus_client": "prometheus-client",
         "pynvml": "nvidia-ml-py",
         "huggingface_hub": "huggingface-hub",
+        "google": "protobuf",
         "yaml": "huggingface-hub",  # huggingface-hub brings it
         "pyhlml": "habana-pyhlml",
         "zeus_apple_silicon": "zeus-apple-silicon",
