@@ -346,8 +346,8 @@ def test_a_budget_buys_less_where_a_flop_is_dear() -> None:
     assert low.best.loss_nats > mid.best.loss_nats > high.best.loss_nats
     for one in (low, mid, high):
         assert one.energy_kwh == pytest.approx(1e5)
-        assert one.operational_kg == pytest.approx(1e5 * 56.039 / 1000)
-    by_kg = best_plan(plan, budget_kg=1e5 * 56.039 / 1000).choices[1]
+        assert one.operational_kg == pytest.approx(1e5 * 44.179 / 1000)
+    by_kg = best_plan(plan, budget_kg=1e5 * 44.179 / 1000).choices[1]
     assert by_kg.best.flops == pytest.approx(mid.best.flops)
 
 

@@ -257,7 +257,7 @@ def impacts(
         equivalences=equivalences(energy_kwh if pue is None else facility_kwh, location_g),
         said=(
             *footprint.assumptions,
-            *_said(factors, pue, priced=cost is not None, energy_kwh=energy_kwh),
+            *_said(factors, footprint, priced=cost is not None, energy_kwh=energy_kwh),
             *said,
         ),
     )
@@ -297,21 +297,27 @@ def scores(
 
 
 def _intensity(footprint: Footprint, factors: Factors) -> Range:
-    """The intensity with the bounds that were given, else those of filled holes, else itself."""
+    """The intensity with the bounds given, else its source's, else those of holes, else itself."""
     mid, over_time = footprint.intensity_g_per_kwh, footprint.over_time
-    low, high = factors.intensity_low_g_per_kwh, factors.intensity_high_g_per_kwh
-    if low is None:
-        low = mid if over_time is None else over_time.low_g_per_kwh
-    if high is None:
-        high = mid if over_time is None else over_time.high_g_per_kwh
-    return Range(low, mid, high)
+    low, high = footprint.intensity_low_g_per_kwh, footprint.intensity_high_g_per_kwh
+    if over_time is not None:
+        low, high = over_time.low_g_per_kwh, over_time.high_g_per_kwh
+    elif math.isnan(low) or math.isnan(high):
+        low = high = mid
+    given_low, given_high = factors.intensity_low_g_per_kwh, factors.intensity_high_g_per_kwh
+    return Range(
+        low if given_low is None else given_low, mid, high if given_high is None else given_high
+    )
 
 
-def _said(factors: Factors, pue: float | None, *, priced: bool, energy_kwh: Range) -> list[str]:
+def _said(factors: Factors, footprint: Footprint, *, priced: bool, energy_kwh: Range) -> list[str]:
     """Name every factor with its source, and what is unknown for want of one."""
+    pue = footprint.pue
     said = [f"Sensors are assumed to be right within {factors.sensor_gain:.0%}."]
     if energy_kwh.is_known and math.isnan(energy_kwh.high):
         said.append("A part of the energy is modelled or assumed: it has no bounds.")
+    if pue is not None:
+        said.append(f"PUE: {pue:g}, {_source(Given(pue, footprint.pue_source))}.")
     market = factors.market_g_per_kwh
     said.append(
         "Market-based: no instrument was claimed, so there is no such figure."

@@ -19,7 +19,9 @@ from greenai.commands.factors import (
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
 from greenai.commands.terminal import (
     Country,  # noqa: TC001 - typer reads the annotations
+    IntensityTable,  # noqa: TC001 - the same
     Pue,  # noqa: TC001 - the same
+    PueSource,  # noqa: TC001 - the same
     Region,  # noqa: TC001 - the same
 )
 
@@ -35,6 +37,8 @@ def impacts(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
@@ -75,7 +79,10 @@ def impacts(
     devices = [embodied.device(name, count) for count, name in map(_counted, device or [])]
     prices = None if price_file is None else read_prices(price_file)
     series = intensity_of(run, intensity_file, intensity, zone, partial=False)
-    loaded = load(run, country=country, region=region, pue=pue, intensity=series)
+    loaded = load(
+        run, country=country, region=region, pue=pue, pue_source=pue_source, intensity=series,
+        intensity_table=intensity_table,
+    )  # fmt: skip
     found = impacts_of(loaded, factors, devices=devices or None, prices=prices)
     if json:
         from json import dumps  # noqa: PLC0415 - for scripts only

@@ -18,7 +18,16 @@ from greenai.commands.factors import (
     factors_of,
 )
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
-from greenai.commands.terminal import Country, Pue, Region, complain, console, say_files
+from greenai.commands.terminal import (
+    Country,
+    IntensityTable,
+    Pue,
+    PueSource,
+    Region,
+    complain,
+    console,
+    say_files,
+)
 from greenai.errors import OrderError, RecordError
 
 if TYPE_CHECKING:
@@ -75,6 +84,8 @@ def report(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
@@ -101,7 +112,8 @@ def report(
             )
         _report_many(
             run, by or "project,month", first, last, html, csv,
-            country=country, region=region, pue=pue, factors=given,
+            country=country, region=region, pue=pue, pue_source=pue_source,
+            intensity_table=intensity_table, factors=given,
         )  # fmt: skip
         return
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
@@ -109,8 +121,8 @@ def report(
 
     series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
     loaded = load(
-        run, partial=partial, country=country, region=region, pue=pue, intensity=series,
-        factors=given,
+        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
+        intensity=series, intensity_table=intensity_table, factors=given,
     )  # fmt: skip
     console().print(run_report(loaded))
     say_files(_write_report(loaded, run, html=html, md=md, json=json, pdf=pdf))
@@ -132,6 +144,8 @@ def export(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
@@ -149,7 +163,10 @@ def export(
     from greenai.exporters import tables  # noqa: PLC0415 - the same
 
     series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
+    loaded = load(
+        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
+        intensity=series, intensity_table=intensity_table,
+    )  # fmt: skip
     for attempt in loaded.record.attempts:
         for problem in attempt.problems:
             complain(problem, style="yellow")
@@ -214,7 +231,8 @@ def _report_many(
     from greenai.overview import entries_of  # noqa: PLC0415 - the same
 
     keys = portfolio.keys_of(by)
-    grid.intensity(factors["country"], factors["region"])  # a wrong word is no fault of a run's
+    names = (factors[name] for name in ("country", "region", "intensity_table"))
+    grid.check(*names)  # a wrong word is no fault of a run's
     days = (None if day is None else day.date() for day in (first, last))
     entries = entries_of(root, *days, **factors)
     console().print(sheet_report(portfolio.groups_sheet(entries, keys)))

@@ -10,6 +10,7 @@ from greenai.analysis.estimate import Basis, Factor, exact, unknown
 from greenai.analysis.transformer_flops import attention_flops, parameter_flops
 from greenai.errors import OrderError
 from greenai.planning.tables import Hardware, hardware, prior
+from greenai.water import ewif
 
 if TYPE_CHECKING:
     from greenai.planning.plan import Plan
@@ -176,15 +177,28 @@ def intensity(plan: Plan, notes: list[str]) -> Factor:
                 "give one of them",
             )
         return _value(name, plan.intensity_g_per_kwh)
-    found = grid.intensity(plan.country, plan.region)
+    found = grid.intensity(plan.country, plan.region, plan.intensity_table)
     basis: Basis = "tabled"
-    source = f"{found.name} {found.year}, {found.basis}, yearly average: {found.source}"
+    source = f"{found.name} {found.year}, {found.basis}, yearly {found.signal}: {found.source}"
     if found.is_world_average:
         basis = "assumed"
         notes.append(
             f"No country was given: the world average of {found.g_per_kwh:g} g/kWh was used."
         )
-    return exact(name, found.g_per_kwh, basis, source)
+    mid = found.g_per_kwh
+    low, high = (
+        mid if bound is None else bound for bound in (found.low_g_per_kwh, found.high_g_per_kwh)
+    )
+    return Factor(name, low, mid, high, basis, source)
+
+
+def ewif_of(plan: Plan) -> Factor:
+    """Water of generation as given, else of the country where the table has it."""
+    name = "water at power stations, L/kWh"
+    tabled = ewif(plan.country) if plan.ewif_l_per_kwh is None else None
+    if tabled is not None:
+        return exact(name, tabled.l_per_kwh, "tabled", tabled.source)
+    return given(name, plan.ewif_l_per_kwh, "Not given: not in the water.")
 
 
 def embodied(chosen: Hardware | None) -> Factor:
