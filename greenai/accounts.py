@@ -41,9 +41,10 @@ def impacts_of(
     Args:
         run: The run, with its country, PUE and intensity.
         factors: What the record cannot know; what is left out is unknown.
-        devices: Hardware that the run used; its metered GPUs alone where None.
+        devices: Hardware that the run used; None takes that of the factors, else its metered GPUs
+            alone.
         life: For how long hardware serves.
-        prices: Prices over time, in place of a flat one.
+        prices: Prices over time, in place of a flat one; None takes those of the factors.
 
     Returns:
         Low, mid and high of each, and every assumption in a sentence.
@@ -52,6 +53,7 @@ def impacts_of(
         OrderError: A factor is negative or no number.
     """
     given = _with_water(factors or Factors(), run.country)
+    devices, prices = devices or given.devices or None, prices or given.prices
     emitted = run.footprint()
     low_j, high_j = energy_bounds_j(run.parts)
     energy_kwh = energy_range_kwh(emitted.energy_j, low_j, high_j, given.sensor_gain)

@@ -14,8 +14,10 @@ from greenai.units import J_PER_KWH
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from greenai.analysis.embodied import Device
     from greenai.analysis.equivalences import Equivalence
     from greenai.analysis.footprint import Footprint
+    from greenai.analysis.prices import PriceSeries
 
 SENSOR_GAIN = 0.05
 """Assumed gain error of a sensor: some 5 % a board (Yang, Adamek, Armour, SC 2024)."""
@@ -52,6 +54,8 @@ class Factors:
         sensor_gain: Systematic error of the sensors, as a share of the energy.
         parameters: Parameters of the model.
         active_parameters: Those that a token uses; None where all are.
+        devices: Hardware that the run used; none named leaves its metered GPUs alone.
+        prices: Prices over time, in place of a flat one.
     """
 
     market_g_per_kwh: Given | None = None
@@ -64,13 +68,15 @@ class Factors:
     sensor_gain: float = SENSOR_GAIN
     parameters: float | None = None
     active_parameters: float | None = None
+    devices: tuple[Device, ...] = ()
+    prices: PriceSeries | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             entry = getattr(self, field.name)
             value = entry.value if isinstance(entry, Given) else entry
             may_be_negative = field.name == "price_per_kwh"  # and has been, for hours
-            if isinstance(value, str) or value is None:
+            if not isinstance(value, int | float):
                 continue
             if not math.isfinite(value) or (value < 0 and not may_be_negative):
                 raise OrderError(

@@ -11,9 +11,11 @@ import typer
 
 from greenai.commands.factors import (
     Currency,
+    DeviceNames,
     Ewif,
     Market,
     Price,
+    PriceFile,
     Wue,
     factors_of,
 )
@@ -92,17 +94,20 @@ def report(
     wue: Wue = None,
     ewif: Ewif = None,
     price: Price = None,
+    price_file: PriceFile = None,
     currency: Currency = "",
     market: Market = None,
+    device: DeviceNames = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
     Other factors than the recorded ones compute it anew; the record itself is never changed.
     With --by, show many runs instead, failed ones included.
     """
-    given = None
-    if any(value is not None for value in (wue, ewif, price, market)):
-        given = factors_of(wue=wue, ewif=ewif, price=price, currency=currency, market=market)
+    given = factors_of(
+        wue=wue, ewif=ewif, price=price, currency=currency, market=market, devices=device,
+        price_file=price_file,
+    )  # fmt: skip
     if by is not None or first is not None or last is not None or csv is not None:
         if md or json or pdf or intensity_file or intensity or zone:
             raise OrderError(
