@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from greenai.analysis.node import ALL_NODES
 from greenai.exporters.figures import Bounds, DeviceFigures, Figures
 from greenai.exporters.live_file import figures_to_json
-from greenai.live.clock import anchor
+from greenai.live.clock import anchor, monotonic_ns
 from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
 from greenai.local_ranks import LocalRanks
 from greenai.metrics import BY_NAME, PHASES
@@ -33,6 +33,8 @@ OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
 ASKED_WAIT_S = 0.1
 """A scrape waits no longer than this for newer figures."""
+FRESH_NS = NS_PER_S // 5
+"""Figures are not brought up to date again for a scrape that comes sooner, however many come."""
 G_PER_KG = 1000.0
 
 
@@ -55,6 +57,7 @@ class Serving:
         self._totals = Totals()
         self._errors: dict[str, float] = {}
         self._late_s = math.nan
+        self._settled_ns = 0
         self._started = anchor()
         self._continues = Path(config["attempt_folder"], "manifest.json").exists()
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
@@ -87,7 +90,7 @@ class Serving:
     def settle(self, sampler: Sampler, *, closed: bool = False) -> Totals:
         """Bring the figures up to date and return the totals."""
         opening = any(thread.opening for thread in sampler.sensing)
-        age_s = (anchor().monotonic_ns - sampler.started_ns) / NS_PER_S
+        age_s = (monotonic_ns() - sampler.started_ns) / NS_PER_S
         self._tally.settle(closed=closed, wait=opening and age_s < OPENING_S and not closed)
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._late_s = sampler.late_p95_s()
@@ -95,6 +98,7 @@ class Serving:
             Totals(closed=closed) if self._continues else self._tally.totals(closed=closed)
         )
         self._figures = self._new_figures()
+        self._settled_ns = monotonic_ns()
         self._ask = sampler.ask
         self._settled.set()
         while self._outgoing is not None and self._outgoing.troubles:
@@ -124,7 +128,8 @@ class Serving:
         at 15 s a scrape, ``rate`` over a minute would be off by 2 %. Only the tail since the last
         settling is new, so that a scrape costs the same however long the run is.
         """
-        if self._ask is not None and not self._totals.closed:
+        is_old = monotonic_ns() - self._settled_ns > FRESH_NS
+        if self._ask is not None and is_old and not self._totals.closed:
             self._settled.clear()
             self._ask()
             self._settled.wait(ASKED_WAIT_S)

@@ -185,7 +185,12 @@ THIRD_PARTY: dict[str, set[str]] = {
     "amdsmi": {"sensors.amd"},
     "zeus_apple_silicon": {"sensors.apple"},
     "pyhlml": {"sensors.habana"},
-    "prometheus_client": {"exporters.prometheus", "exporters.textfile", "exporters.pushgateway"},
+    "prometheus_client": {
+        "exporters.exposition",
+        "exporters.prometheus",
+        "exporters.textfile",
+        "exporters.pushgateway",
+    },
     "google": {"exporters.remote_write"},
     "cramjam": {"exporters.remote_write"},
     "codecarbon": {
