@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import socket
 import sys
@@ -31,6 +32,8 @@ FINISH_S = 30.0
 """A receiver that is down at the end is tried for this long."""
 LINGER_MAX_S = 60.0
 """Longest that the endpoint stays for one more scrape, which brings the final totals."""
+SCRAPES = 8
+"""Scrapes remembered to tell how often one comes: several may scrape, by turns."""
 TROUBLES_MAX = 20
 
 
@@ -140,7 +143,7 @@ class Outgoing:
         self._environment = environment
         self._outlets = Outlets.from_json(config["metrics"])
         self._endpoint: Endpoint | None = None
-        self._scraped_s: deque[float] = deque(maxlen=2)
+        self._scraped_s: deque[float] = deque(maxlen=SCRAPES)
         self._registry = registry_of(collect)
         if config["metrics_port"] is not None:
             self._serve(config["metrics_address"], config["metrics_port"])
@@ -183,8 +186,9 @@ class Outgoing:
         page = metrics_page(self._registry)
 
         def noted(request: Request) -> Page:
+            answer = page(request)
             self._scraped_s.append(time.monotonic())
-            return page(request)
+            return answer
 
         try:
             self._endpoint = listen(
@@ -280,10 +284,11 @@ class Outgoing:
     def _await_scrape(self) -> None:
         """Keep the endpoint until it is scraped once more, as long as a scraper takes to come."""
         seen = list(self._scraped_s)
-        if len(seen) < self._scraped_s.maxlen:  # type: ignore[operator] # it has one
+        gaps_s = [later - one for one, later in itertools.pairwise(seen)]
+        if not gaps_s:
             return
-        give_up_s = time.monotonic() + min(2 * (seen[1] - seen[0]), LINGER_MAX_S)
-        while time.monotonic() < give_up_s and self._scraped_s[-1] == seen[1]:
+        give_up_s = time.monotonic() + min(2 * max(gaps_s), LINGER_MAX_S)
+        while time.monotonic() < give_up_s and self._scraped_s[-1] == seen[-1]:
             time.sleep(0.1)
 
     def _remove_targets(self) -> None:
