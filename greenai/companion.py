@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import sensors
 from greenai.errors import GreenAIError
+from greenai.live import neighbours
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
 from greenai.live.shared import STOP_ASKED, Region
@@ -46,6 +47,8 @@ def main(descriptor: int) -> None:
         parent_pid=config["parent_pid"],
     )
     sampler.start()
+    if config["manifest"]["local_rank"] == 0:
+        neighbours.watch(config["run"]["run_id"], sampler.say)
     beside = _start_check(sampler, config)
     ended, figures = _keep_record(sampler, region, config)
     if beside is not None:
