@@ -64,6 +64,7 @@ class Delivery:
         say: Callable[[str], None],
         only_last: bool = False,
     ) -> None:
+        self._name = name
         self._way = way
         self._interval_s = interval_s
         self._say = say
@@ -104,7 +105,7 @@ class Delivery:
             )
             return max(AGAIN_S, error.wait_s) if error.again else None
         except GreenAIError as error:
-            self._say_once(f"{error.what} It is tried again.")
+            self._say_once(f"{_without_path(self._name, error)} It is tried again.")
             return AGAIN_S
         return None
 
@@ -215,7 +216,7 @@ class Outgoing:
         except (OSError, GreenAIError) as error:
             if self._endpoint is None:
                 self.port = None
-            self._trouble(error.what if isinstance(error, GreenAIError) else str(error))
+            self._trouble(_without_path("file_sd", error))
 
     def _ways(self) -> list[tuple[str, Way]]:
         """What was asked for, by name; what cannot be begun is said and left out."""
@@ -300,6 +301,14 @@ class Outgoing:
     def _trouble(self, text: str) -> None:
         self.troubles.append(text)
         _log(text)
+
+
+def _without_path(name: str, error: OSError | GreenAIError) -> str:
+    """What went wrong, for the record, which holds no path of the user's."""
+    cause = error.__cause__ if isinstance(error, GreenAIError) else error
+    if isinstance(cause, OSError):
+        return f"The {name} cannot be written: {cause.strerror}."
+    return error.what if isinstance(error, GreenAIError) else str(error)
 
 
 def _the_same(figures: Figures) -> Figures:
