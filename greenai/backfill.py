@@ -173,7 +173,11 @@ def _work(run: Run, runs: list[Course]) -> list[Course]:
         done = np.searchsorted(np.sort(ended_ms), of_launch.unix_ms, side="right")
         done[-1] = len(own)
         order = np.argsort(ended_ms, kind="stable")
-        found.append(Course("greenai_optimizer_steps_total", labels, of_launch.unix_ms, done * 1.0))
+        found.append(
+            Course(
+                "greenai_optimizer_steps_total", labels, of_launch.unix_ms, done.astype(np.float64)
+            )
+        )
         for family, column in WORK.items():
             amounts = own[column].to_numpy(dtype=np.float64)[order]
             if len(amounts) and np.isfinite(amounts).all():

@@ -268,6 +268,11 @@ def test_a_finished_run_loads_into_an_empty_prometheus(world: World, tmp_path: P
         check=True, capture_output=True,
     )  # fmt: skip
     summary = job.summary()
+    text = (tmp_path / "openmetrics.txt").read_bytes()
+    urllib.request.urlopen(f"{world.victoria}/api/v1/import/prometheus", text).close()
+    urllib.request.urlopen(f"{world.victoria}/internal/force_flush").close()
+    imported_j = until(lambda: total(world.victoria, job, 'job="greenai"'))
+    assert imported_j == pytest.approx(summary["energy_j"], rel=1e-9)
     with servers.prometheus(tmp_path / "prometheus") as url:
         loaded_j = until(lambda: total(url, job, 'job="greenai"'))
         assert loaded_j == pytest.approx(summary["energy_j"], rel=1e-9)
