@@ -33,8 +33,6 @@ OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
 ASKED_WAIT_S = 0.1
 """A scrape waits no longer than this for newer figures."""
-FRESH_NS = NS_PER_S // 5
-"""Figures are not brought up to date again for a scrape that comes sooner, however many come."""
 G_PER_KG = 1000.0
 
 
@@ -58,7 +56,6 @@ class Serving:
         self._errors: dict[str, float] = {}
         self._said: set[str] = set()
         self._late_s = math.nan
-        self._settled_ns = 0
         self._started = anchor()
         self._continues = Path(config["attempt_folder"], "manifest.json").exists()
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
@@ -103,7 +100,6 @@ class Serving:
             Totals(closed=closed) if self._continues else self._tally.totals(closed=closed)
         )
         self._figures = self._new_figures()
-        self._settled_ns = monotonic_ns()
         self._ask = sampler.ask
         self._settled.set()
         while self._outgoing is not None and self._outgoing.troubles:
@@ -133,8 +129,7 @@ class Serving:
         at 15 s a scrape, ``rate`` over a minute would be off by 2 %. Only the tail since the last
         settling is new, so that a scrape costs the same however long the run is.
         """
-        is_old = monotonic_ns() - self._settled_ns > FRESH_NS
-        if self._ask is not None and is_old and not self._totals.closed:
+        if self._ask is not None and not self._totals.closed:
             self._settled.clear()
             self._ask()
             self._settled.wait(ASKED_WAIT_S)

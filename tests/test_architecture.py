@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
     "observation": {"analysis"},
     "lens": {"run", "merging", "analysis", "accelerators"},
+    "backfill": {"merging", "energy_utc", "exporters.openmetrics", "analysis"},
     "energy_utc": {"merging", "analysis", "record.types"},
     "timed_csv": {"analysis"},
     "intensity_file": {"timed_csv", "analysis"},
@@ -141,6 +142,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "planning.text": {"planning.budget"},
     "energy_utc": {"grid"},
     "accounts": {"run"},
+    "backfill": {"run"},
     "statement": {"run"},
 }
 
@@ -150,6 +152,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "analysis",
         "record",
         "live",
+        "backfill",
         "exporters",
         "workloads",
         "run",
@@ -190,6 +193,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "exporters.prometheus",
         "exporters.textfile",
         "exporters.pushgateway",
+        "exporters.openmetrics",
     },
     "google": {"exporters.remote_write"},
     "cramjam": {"exporters.remote_write"},

@@ -199,8 +199,9 @@ class Sampler:
     def _wait(self, seconds: float) -> str:
         """Sleep until the next tick, or until asked; ``parent_died`` when the training is gone."""
         parent = [] if self._parent_descriptor is None else [self._parent_descriptor]
-        ready, _, _ = select.select([self._bell, *parent], [], [], seconds)
-        if self._bell in ready:
+        bell = self._bell.fileno()
+        ready, _, _ = select.select([bell, *parent], [], [], seconds)
+        if bell in ready:
             self._asked = bool(self._bell.read(4096))
         if parent:
             return "parent_died" if parent[0] in ready else ""
