@@ -61,7 +61,8 @@ class Serving:
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
         launches = list(Path(config["run_folder"], "launches").glob("*/"))
         self._attempt = max(0, len(launches) - 1)
-        self._figures = self._new_figures()
+        self._figures: Figures | None = self._new_figures()
+        self._live: dict[str, Any] = {}
         self._others = LocalRanks(Path(config["attempt_folder"]), config["manifest"]["host"])
         self._ask: Callable[[], None] | None = None
         self._settled = threading.Event()
@@ -99,7 +100,8 @@ class Serving:
         self._totals = (
             Totals(closed=closed) if self._continues else self._tally.totals(closed=closed)
         )
-        self._figures = self._new_figures()
+        figures = self._figures = self._new_figures()
+        self._live = self._new_live(self._totals, figures)
         self._ask = sampler.ask
         self._settled.set()
         while self._outgoing is not None and self._outgoing.troubles:
@@ -108,19 +110,12 @@ class Serving:
 
     def live(self) -> dict[str, Any]:
         """Content of live.json: the totals, for other processes; None where unknown."""
-        totals = self._totals
-        plain: dict[str, Any] = {
-            name: _known(getattr(totals, name)) for name in Totals.__slots__ if name != "closed"
-        }
         gc.collect(1)  # here, after a flush, and never inside a tick
-        return {
-            "run_id": self._config["run"]["run_id"],
-            "written_utc_ns": time.time_ns(),
-            "closed": totals.closed,
-            "metrics_port": int(self._region.header[METRICS_PORT]) or None,
-            **plain,
-            "figures": figures_to_json(self._figures),
-        }
+        return {**self._live, "written_utc_ns": time.time_ns()}
+
+    def give_up(self) -> None:
+        """Show nothing of this rank from now on: what is there would grow old and look alive."""
+        self._figures = None
 
     def figures(self) -> list[Figures]:
         """What one scrape shows: this rank, settled now by its own loop, and the host's others.
@@ -129,11 +124,12 @@ class Serving:
         at 15 s a scrape, ``rate`` over a minute would be off by 2 %. Only the tail since the last
         settling is new, so that a scrape costs the same however long the run is.
         """
-        if self._ask is not None and not self._totals.closed:
+        if self._ask is not None and self._figures is not None and not self._totals.closed:
             self._settled.clear()
             self._ask()
             self._settled.wait(ASKED_WAIT_S)
-        return [self._figures, *self._others.figures()]
+        own = self._figures
+        return [*([] if own is None else [own]), *self._others.figures()]
 
     def close(self) -> None:
         """Begin to carry the final totals out; ``finish`` waits for that."""
@@ -148,6 +144,18 @@ class Serving:
     def _is_awaited(self) -> bool:
         """Whether the training waits for the end of this process."""
         return int(self._region.header[STOP_ASKED]) > 1
+
+    def _new_live(self, totals: Totals, figures: Figures) -> dict[str, Any]:
+        plain: dict[str, Any] = {
+            name: _known(getattr(totals, name)) for name in Totals.__slots__ if name != "closed"
+        }
+        return {
+            "run_id": self._config["run"]["run_id"],
+            "closed": totals.closed,
+            "metrics_port": int(self._region.header[METRICS_PORT]) or None,
+            **plain,
+            "figures": figures_to_json(figures),
+        }
 
     def _new_figures(self) -> Figures:
         tally, settings = self._tally, self._settings

@@ -210,6 +210,31 @@ def test_the_sampler_tells_its_own_cost_and_lateness(folder: Path) -> None:
     assert end["wake_late_p95_ms"] >= 0
 
 
+def test_figures_that_fail_end_and_the_record_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(folder, Meter())
+    job.train(5, 0.05)
+    until_settled = time.monotonic() + 20
+    while not job.region.totals().steps >= 1 and time.monotonic() < until_settled:
+        time.sleep(0.02)
+    serving = job.sampler._figures
+    assert isinstance(serving, Serving)
+    assert len(serving.figures()) == 1
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(serving, "_new_live", fail)
+    job.train(25, 0.05)
+    job.stop()
+    assert serving.figures() == []  # its series end, and do not stand still
+    run = load(folder)
+    assert len(run.steps()) == 30
+    (fault,) = [one for one in run.record.attempts[0].events if one["what"] == "figures_failed"]
+    assert "a fault of ours" in fault["reason"]
+
+
 def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) -> None:
     """Given an intensity that changes within the run, a plan, a budget and a price."""
     change = time.time() + 2.5
