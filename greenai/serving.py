@@ -17,7 +17,7 @@ from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
 from greenai.local_ranks import LocalRanks
 from greenai.metrics import BY_NAME, PHASES
 from greenai.outlets import are_wanted
-from greenai.tally import GAUGES, Tally
+from greenai.tally import G_PER_KG, GAUGES, Tally
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
 ASKED_WAIT_S = 0.1
 """A scrape waits no longer than this for newer figures."""
-G_PER_KG = 1000.0
 
 
 class Serving:
@@ -91,10 +90,11 @@ class Serving:
         opening = any(thread.opening for thread in sampler.sensing)
         age_s = (monotonic_ns() - sampler.started_ns) / NS_PER_S
         self._tally.settle(closed=closed, wait=opening and age_s < OPENING_S and not closed)
-        word, sentence = self._tally.emissions.shortfall()
-        if word and word not in self._said:
-            self._said.add(word)
-            sampler.say(word, sentence)
+        alone = self._config["manifest"]["world_size"] == 1
+        for word, sentence in self._tally.notices(with_budgets=alone).items():
+            if word not in self._said:
+                self._said.add(word)
+                sampler.say(word, sentence)
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._late_s = sampler.late_p95_s()
         self._totals = (

@@ -251,6 +251,7 @@ def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) ->
         intensity_file=str(table),
         total_steps=100.0,
         budget_kwh=1.0,
+        budget_kg=1e-6,
         price_per_kwh=0.5,
         currency="EUR",
     )
@@ -273,7 +274,12 @@ def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) ->
     assert energy_j == pytest.approx(summary["energy_j"], rel=0.01)  # to the last digit: see above
     assert (gpu.key, gpu.uuid, gpu.temperature_c) == ("GPU-0", "GPU-0", 55.0)
     assert (figures.steps, figures.loss, figures.total_steps) == (70, pytest.approx(1 / 70), 100)
-    assert figures.energy_budget_j == 3.6e6
+    assert (figures.energy_budget_j, figures.emissions_budget_g) == (3.6e6, 1e-3)
+    said = [event["what"] for event in run.record.attempts[0].events]
+    assert [word for word in said if word.startswith("budget")] == [
+        "budget_kg_80",
+        "budget_kg_100",
+    ]
     assert figures.measured_ratio == 1.0
     assert figures.coverage_ratio == pytest.approx(summary["coverage"], abs=0.05)
     assert figures.wake_late_p95_s is not None
