@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from greenai.callbacks.gpu_clock import clock_in_use
+from greenai.live.launch import lightning_launch
 from greenai.live.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -62,8 +63,12 @@ def started_tracker(
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch
-    elif trainer.world_size > 1:
-        _agree(tracker, trainer.strategy)
+    elif trainer.world_size > 1 and not tracker.launch.shared:
+        meeting = trainer.strategy.cluster_environment
+        tracker.launch = lightning_launch(
+            tracker.launch, meeting.main_address, meeting.main_port, trainer.num_nodes
+        )
+        tracker.run_folder = settings.run_folder(date=tracker.launch.date)
     return tracker.start()
 
 
@@ -85,20 +90,6 @@ def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
         return ()
     uuid = getattr(torch.cuda.get_device_properties(root_device), "uuid", None)
     return None if uuid is None else (f"GPU-{uuid}",)
-
-
-def _agree(tracker: Tracker, strategy: Any) -> None:
-    """Let all ranks take rank 0's launch, folder and run, once, before anything is started.
-
-    Lightning's own launcher gives its processes no common id, and a folder with the time in its
-    name differs from rank to rank. A collective call is safe here: every rank comes through
-    setup, and Lightning's ModelCheckpoint makes the same call there.
-    """
-    launch_id, folder, run_id = strategy.broadcast(
-        (tracker.launch.launch_id, tracker.run_folder, tracker.run_id)
-    )
-    tracker.launch = dataclasses.replace(tracker.launch, launch_id=launch_id, shared=True)
-    tracker.run_folder, tracker.run_id = folder, run_id
 
 
 def framework_of(trainer: Any) -> str:

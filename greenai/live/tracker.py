@@ -110,7 +110,7 @@ class Tracker:
         self.settings = settings
         self.launch = launch(rank=rank, local_rank=local_rank, world_size=world_size)
         self.run_id = resume_run_id or uuid.uuid4().hex
-        self.run_folder = settings.run_folder()
+        self.run_folder = settings.run_folder(date=self.launch.date)
         self._config = plain_config(config or {})
         self._framework = framework
         self._evidence = evidence or ("a restored checkpoint" if resume_run_id else None)
