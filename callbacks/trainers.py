@@ -69,6 +69,7 @@ def started_tracker(
             tracker.launch, meeting.main_address, meeting.main_port, trainer.num_nodes
         )
         tracker.run_folder = settings.run_folder(date=tracker.launch.date)
+        tracker.run_id = restored_run_id or tracker.launch.new_run_id(tracker.run_folder)
     return tracker.start()
 
 

@@ -16,6 +16,7 @@ import greenai
 from greenai.commands.bench import bench
 from greenai.commands.estimate import estimate
 from greenai.commands.impacts import impacts
+from greenai.commands.merge import merge
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
 from greenai.commands.scaling import scaling
@@ -150,6 +151,7 @@ def doctor(
 app.command()(bench)
 
 
+app.command()(merge)
 app.command()(scaling)
 app.command()(estimate)
 

@@ -85,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "commands": set(),
     "commands.options": {"analysis", "sensors"},
+    "commands.merge": {"api", "commands.terminal", "record"},
     "commands.scaling": {"api", "commands.terminal", "exporters"},
     "commands.terminal": set(),
     "commands.estimate": {
@@ -147,6 +148,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "commands.intensity",
         "commands.factors",
         "commands.impacts",
+        "commands.merge",
         "commands.bench",
         "commands.options",
         "commands.report",

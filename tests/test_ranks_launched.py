@@ -28,16 +28,18 @@ import torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel as DDP
 import greenai
 
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+rank, wrap = int(os.environ["RANK"]), os.environ["WRAP"]
+if wrap != "none":
+    dist.init_process_group("gloo")
 torch.manual_seed(0)
-if os.environ["WRAP"] == "fsdp":
+if wrap == "fsdp":
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     model = fully_shard(torch.nn.Linear(8, 4), mesh=mesh)
 else:
-    model = DDP(torch.nn.Linear(8, 4))
+    model = torch.nn.Linear(8, 4)
+    model = DDP(model) if wrap == "ddp" else model
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 uuids = sys.argv[2].split(",")
 devices = [uuids[int(os.environ["LOCAL_RANK"])]]
@@ -53,7 +55,8 @@ with greenai.track(sys.argv[1], sensors=["nvml", "assumed:host=50"], devices=dev
             os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
         ):
             os._exit(7)
-dist.destroy_process_group()
+if wrap != "none":
+    dist.destroy_process_group()
 """
 LIGHTNING = """
 import sys, time, warnings
@@ -149,7 +152,7 @@ def test_a_restart_of_torchrun_is_another_attempt_of_the_run_and_its_waste_is_co
     fake_nvml: FakeNvml, tmp_path: Path
 ) -> None:
     """Given a rank that dies after step 5, when torchrun starts all anew, its energy is waste."""
-    run = torchrun(tmp_path, fake_nvml, 2, WRAP="ddp", DIES_AT="5")
+    run = torchrun(tmp_path, fake_nvml, 2, WRAP="none", DIES_AT="5")
     steps, summary = run.steps(), run.summary()
     assert summary["attempts"] == 2
     again = steps[steps["rolled_back"]]

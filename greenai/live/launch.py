@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATE = "%Y%m%dT%H%M%SZ"
 """How ``{date}`` is written."""
+MEETING = ("MASTER_ADDR", "MASTER_PORT", "SLURM_CLUSTER_NAME")
 DIGITS = 8
 """Of the hashes in launch ids."""
 GIT_FILE_BYTES_MAX = 1_000_000
@@ -37,6 +40,7 @@ class Launch:
             can be, in all starts of the job. Empty takes the time of now.
         node_rank: Number of this host in the job; None where nobody says.
         array_task: Job and task of a job array, as ``1234_7``; empty where there is none.
+        meeting: Where the ranks meet, and the cluster: tells launches apart whose ids are equal.
     """
 
     launch_id: str
@@ -49,6 +53,25 @@ class Launch:
     date: str = ""
     node_rank: int | None = None
     array_task: str = ""
+    meeting: str = ""
+
+    def new_run_id(self, folder: Path) -> str:
+        """Identity of the next run of this process.
+
+        Ranks of one launch, which begin their runs in the same order, have the same one, so that
+        what nodes without a shared file system have written can be put together.
+
+        Args:
+            folder: Of the run; its name counts.
+        """
+        if not self.shared or self.world_size == 1:
+            return uuid4().hex
+        text = "/".join([self.launch_id, self.date, self.meeting, folder.name, str(next(_RUNS))])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+_RUNS = itertools.count()
+"""Runs that this process has begun."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,6 +121,7 @@ def launch(
         date=job.date if job else "",
         node_rank=node if node >= 0 else None,
         array_task=_safe(f"{array[0]}_{array[1]}") if all(array) else "",
+        meeting="/".join(environment.get(name, "") for name in MEETING),
     )
 
 

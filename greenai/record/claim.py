@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 RESUME_ASKED = "resume=True"
 """The evidence that joins the named folder, whatever run is in it."""
 
-_LAUNCHES = "launches"
-_RUN_ID = "run_id.txt"
+LAUNCHES = "launches"
+RUN_ID_FILE = "run_id.txt"
 _OF = "of-"
 _SIBLINGS_MAX = 10_000
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -124,7 +124,8 @@ def claim_run(folder: Path, run_id: str, launch: Launch, *, evidence: str | None
         folder = folder.resolve()
     named = folder.with_name(f"{folder.name}-rank-{launch.rank}") if alone else folder
     try:
-        claim = _joined(named, run_id, launch, evidence) or _new(named, run_id, launch)
+        again = evidence is not None
+        claim = _joined(named, run_id, launch, evidence) or _new(named, run_id, launch, again=again)
     except OSError as error:
         raise RecordError(
             f"{folder} cannot be used: {error.strerror or error}.",
@@ -151,7 +152,7 @@ def run_id_of(folder: Path) -> str | None:
     Raises:
         RecordError: It is no plain word, or the manifest is damaged.
     """
-    path = folder / _LAUNCHES / _RUN_ID
+    path = folder / LAUNCHES / RUN_ID_FILE
     if path.is_file() and not path.parent.is_symlink():
         with os.fdopen(open_to_read(path), "rb") as file:
             text = file.read(256).decode("ascii", errors="replace").strip()
@@ -180,21 +181,28 @@ def _joined(folder: Path, run_id: str, launch: Launch, evidence: str | None) -> 
             attempt = _attempt(candidate, launch, again=own)
             if attempt is None and not own:
                 continue  # this process began another run there: its restart belongs to that one
-            _enter(candidate / _LAUNCHES, launch)
+            _enter(candidate / LAUNCHES, launch)
             notice = f"Continues run {known} in {candidate}, because of {evidence}."
             return _claim(candidate, known, attempt, launch, notice)
     return None
 
 
-def _new(folder: Path, run_id: str, launch: Launch) -> Claim:
-    """Take the first folder that is free, or that another rank of this launch has taken."""
+def _new(folder: Path, run_id: str, launch: Launch, *, again: bool) -> Claim:
+    """Take the first folder that is free, or that another rank of this launch has taken.
+
+    Ranks of a launch name their run alike. Where they run several in turn in one folder, each as
+    a process of its own, they name all of them alike: from the second on a number is added.
+    """
+    runs = 1
     for candidate in _candidates(folder):
-        _take(candidate, run_id, launch)
+        number = f"-{runs}" if runs > 1 and not again else ""
+        _take(candidate, f"{run_id}{number}", launch)
         known = run_id_of(candidate)
         if known is None or not _holds(candidate, launch):
             continue
         attempt = _attempt(candidate, launch, again=False)
         if attempt is None:
+            runs += 1
             continue
         notice = None
         if candidate != folder:
@@ -233,7 +241,7 @@ def _holds(folder: Path, launch: Launch) -> bool:
     An id that is used once more by a launch of another size is not this launch: its ranks must
     not fill the places that an earlier one left free.
     """
-    entry = folder / _LAUNCHES / launch.launch_id
+    entry = folder / LAUNCHES / launch.launch_id
     if not entry.is_dir():
         return False
     sizes = [one.name for one in entry.glob(f"{_OF}*")]
@@ -245,7 +253,7 @@ def _holds_earlier_start(folder: Path, launch: Launch) -> bool:
     if not launch.earlier or not launch.shared:
         return False
     pattern = re.compile(launch.earlier)
-    entries = (folder / _LAUNCHES).glob("*/")
+    entries = (folder / LAUNCHES).glob("*/")
     return any(one.name != launch.launch_id and pattern.fullmatch(one.name) for one in entries)
 
 
@@ -256,12 +264,12 @@ def _take(folder: Path, run_id: str, launch: Launch) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if run_id_of(folder) is not None:
         return
-    beside = folder / f".{_LAUNCHES}-{uuid4().hex}"
+    beside = folder / f".{LAUNCHES}-{uuid4().hex}"
     beside.mkdir()
     try:
         _enter(beside, launch)
-        (beside / _RUN_ID).write_text(f"{run_id}\n", encoding="ascii")
-        beside.rename(folder / _LAUNCHES)
+        (beside / RUN_ID_FILE).write_text(f"{run_id}\n", encoding="ascii")
+        beside.rename(folder / LAUNCHES)
     except OSError as error:
         # Another process was first; whose the folder is, is looked up next.
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:

@@ -145,7 +145,7 @@ def test_a_restart_joins_each_of_the_runs_that_its_job_began_in_their_order(
         )
         for name in "cd"
     ]
-    assert [claim.run_id for claim in first] == [claim.run_id for claim in again] == ["a", "b"]
+    assert [claim.run_id for claim in first] == [claim.run_id for claim in again] == ["a", "b-2"]
 
 
 def test_a_checkpoint_joins_the_run_whose_id_it_carries(
