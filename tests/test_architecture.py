@@ -90,6 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "commands": set(),
     "commands.options": {"analysis", "sensors"},
+    "commands.merge": {"api", "commands.terminal", "record"},
     "commands.scaling": {"api", "commands.terminal", "exporters"},
     "commands.terminal": set(),
     "commands.estimate": {
@@ -176,6 +177,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "commands.factors",
         "commands.fleet",
         "commands.impacts",
+        "commands.merge",
         "commands.bench",
         "commands.options",
         "commands.report",
