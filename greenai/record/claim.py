@@ -177,6 +177,8 @@ def _joined(folder: Path, run_id: str, launch: Launch, evidence: str | None) -> 
             or (evidence == RESUME_ASKED and candidate == folder)
         )
         if fits:
+            if (candidate / _LAUNCHES).is_symlink():
+                raise OSError(f"{_LAUNCHES} is a link")
             (candidate / _LAUNCHES / launch.launch_id).mkdir(parents=True, exist_ok=True)
             attempt = _attempt(candidate, launch, again=True)
             notice = f"Continues run {known} in {candidate}, because of {evidence}."

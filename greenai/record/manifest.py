@@ -135,6 +135,8 @@ def read_attempt_manifest(folder: Path) -> dict[str, Any]:
     _require(path, manifest, "rank", int)
     _require(path, manifest, "channels", list)
     _require(path, manifest, "names", list)
+    for name in ("refused", "sensors_wanted", "devices_wanted"):
+        _require(path, manifest, name, list, type(None), default=None)
     _require(path, manifest, "started_utc", str, type(None), default=None)
     if len(manifest["names"]) > NAMES_MAX or not all(
         isinstance(name, str) for name in manifest["names"]
