@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,13 @@ RUN_BYTES_MAX = 64 * 2**30
 """Of one run; a year of eight GPUs takes as much."""
 
 _CREDENTIALS = re.compile(r"//[^/@]*:[^/@]*@")
+_FAILURES = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+    ("aiohttp.client_exceptions", "ClientError"),
+)
+"""Looked up only where a file system has loaded them."""
 _WRITTEN = ("LastModified", "last_modified", "mtime", "updated", "created")
 """Where file systems say when a file was written."""
 
@@ -125,7 +133,7 @@ class Store:
                 data: bytes = file.read(bytes_max + 1)
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except _failures() as error:
             raise _refused(self.url, error) from error
         return within(name, data, bytes_max)
 
@@ -218,7 +226,7 @@ def _reached(url: str) -> Iterator[None]:
     """Say in three parts why a URL cannot be reached."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except _failures() as error:
         raise _refused(url, error) from error
     except ImportError as error:
         raise RecordError(
@@ -226,6 +234,12 @@ def _reached(url: str) -> Iterator[None]:
             "Nothing was read or written.",
             f"pip install {str(error.name or '').partition('.')[0] or 'what it names'}",
         ) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What file systems raise: OSError as a rule, and their own where credentials are missing."""
+    own = (getattr(sys.modules.get(module), name, None) for module, name in _FAILURES)
+    return (OSError, ValueError, *(one for one in own if one is not None))
 
 
 def _refused(url: str, error: Exception) -> RecordError:

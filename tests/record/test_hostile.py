@@ -231,6 +231,35 @@ def test_a_small_file_that_unpacks_to_much_is_refused(
         open_record(run)
 
 
+@pytest.mark.parametrize("clocks", [(2**61, 0, 0), (0, 2**62, 0), (0, -(2**62), 0), (0, 0, 2**61)])
+def test_clocks_whose_sums_would_overflow_are_refused(clocks: tuple[int, int, int]) -> None:
+    with pytest.raises(RecordError, match="clock anchor"):
+        decode_marks(encode_marks([(1, 3, 0, 0, 0.0)], Anchor(*clocks)))
+
+
+@pytest.mark.parametrize("name", ["power_max_w", "wrap_j"])
+def test_a_channels_numbers_fit_a_float(name: str, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    path = run / ATTEMPT / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["channels"][0][name] = 10**400
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(RecordError, match="channel 0"):
+        open_record(run)
+
+
+@pytest.mark.parametrize("value", [10**400, -1, True, "1", None, [1]])
+def test_what_codecarbon_is_said_to_have_found_is_a_number_or_nothing(
+    value: Any, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    found = dict.fromkeys(("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh", "start_ns"), 1)
+    for name in (*found, "end_ns"):
+        plain = {**found, "end_ns": 2, name: value}
+        (run / ATTEMPT / "codecarbon_check.json").write_text(json.dumps(plain))
+        assert greenai.load(run).summary()["codecarbon_check"] is None
+
+
 def test_events_have_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Path(shutil.copytree(RECORDED, tmp_path / "run"))
     monkeypatch.setattr(attempts, "EVENTS_MAX", 100)
