@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +171,7 @@ def load(
     """Read a run, live or finished, whole or killed.
 
     Args:
-        path: Run folder.
+        path: Run folder, or the URL of one, such as ``s3://bucket/runs/dense``.
         partial: Whether to take what lies before a damaged frame.
         country: Country of the grid, instead of the recorded one.
         region: Region of it.
@@ -188,14 +190,18 @@ def load(
         RecordError: The folder holds no run, or a damaged one.
         GridError: The country or the region is unknown.
     """
+    from greenai.fleet.places import at_hand  # noqa: PLC0415 - tracking needs no places
     from greenai.record.reader import open_record  # noqa: PLC0415 - loads pyarrow
     from greenai.run import Run  # noqa: PLC0415 - loads pandas
 
-    record = open_record(Path(path), partial=partial)
-    return Run(
-        record, country=country, region=region, pue=pue, pue_source=pue_source,
-        intensity=intensity, intensity_table=intensity_table, factors=factors,
-    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        record = open_record(stack.enter_context(at_hand(path)), partial=partial)
+        run = Run(
+            record, country=country, region=region, pue=pue, pue_source=pue_source,
+            intensity=intensity, intensity_table=intensity_table, factors=factors,
+        )  # fmt: skip
+        weakref.finalize(run, stack.pop_all().close)  # a copy of a URL's run lives as long as it
+    return run
 
 
 def compare(
@@ -358,6 +364,12 @@ def run_folders(pattern: StrPath) -> list[Path]:
         ComparisonError: There are none.
     """
     path = Path(pattern)
+    if "://" in str(pattern):
+        raise ComparisonError(
+            f"{pattern} is a URL.",
+            "Patterns and folders of runs are looked up on this machine only.",
+            "load each run: greenai.compare([greenai.load(url), ...], baseline=...)",
+        )
     if any(sign in str(pattern) for sign in "*?[") and not path.exists():
         root = Path(path.anchor or ".")
         matches = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))

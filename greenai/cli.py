@@ -15,7 +15,7 @@ import typer
 import greenai
 from greenai.commands.bench import bench
 from greenai.commands.estimate import estimate
-from greenai.commands.fleet import index, runs
+from greenai.commands.fleet import index, push, runs
 from greenai.commands.impacts import impacts
 from greenai.commands.merge import merge
 from greenai.commands.options import sensor_names, span, unit
@@ -158,6 +158,7 @@ app.command()(merge)
 app.command()(scaling)
 app.command()(index)
 app.command()(runs)
+app.command()(push)
 app.command()(estimate)
 
 

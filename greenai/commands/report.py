@@ -65,7 +65,8 @@ class Training(enum.StrEnum):
 
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder; with --by one that holds runs.")
+        str,
+        typer.Argument(metavar="RUN", help="Run folder or URL; with --by one that holds runs."),
     ],
     html: Annotated[
         Path | None, typer.Option(help="Where to write the page; RUN/report.html where not given.")
@@ -124,14 +125,18 @@ def report(
         return
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
+    from greenai.fleet.places import at_hand, is_url  # noqa: PLC0415 - the same
 
-    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(
-        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
-        intensity=series, intensity_table=intensity_table, factors=given,
-    )  # fmt: skip
-    console().print(run_report(loaded))
-    say_files(_write_report(loaded, run, html=html, md=md, json=json, pdf=pdf))
+    with at_hand(run) as folder:
+        series = intensity_of(folder, intensity_file, intensity, zone, partial=partial)
+        loaded = load(
+            folder, partial=partial, country=country, region=region, pue=pue,
+            pue_source=pue_source, intensity=series, intensity_table=intensity_table,
+            factors=given,
+        )  # fmt: skip
+        console().print(run_report(loaded))
+        page = html or (None if is_url(run) else folder / "report.html")
+        say_files(_write_report(loaded, page, named=html is not None, md=md, json=json, pdf=pdf))
 
 
 def export(
@@ -199,19 +204,19 @@ def export(
 
 
 def _write_report(
-    loaded: Run, run: Path, *, html: Path | None, md: Path | None, json: Path | None,
+    loaded: Run, page: Path | None, *, named: bool, md: Path | None, json: Path | None,
     pdf: Path | None,
 ) -> list[tuple[str, Path]]:  # fmt: skip
     """Write the page, and the other forms that were asked for."""
     from greenai.exporters import files, report_html, report_markdown  # noqa: PLC0415 - pandas
 
     written = []
-    page = html or run / "report.html"
     try:
-        report_html.write_report(loaded, page)
-        written.append(("page", page))
+        if page is not None:
+            report_html.write_report(loaded, page)
+            written.append(("page", page))
     except RecordError as error:
-        if html is not None:
+        if named:
             raise
         complain(f"{error.what} Use --html to write the page elsewhere.", style="yellow")
     if md is not None:
@@ -229,7 +234,7 @@ def _write_report(
 
 
 def _report_many(
-    root: Path,
+    root: str,
     by: str,
     first: datetime | None,
     last: datetime | None,
@@ -251,7 +256,7 @@ def _report_many(
     console().print(sheet_report(portfolio.groups_sheet(entries, keys)))
     written = []
     if html is not None:
-        title = root.resolve().name or str(root)
+        title = Path(root).name if "://" in root else Path(root).resolve().name or root
         portfolio.write_runs_page(html, title, entries, keys)
         written.append(("page", html))
     if csv is not None:
