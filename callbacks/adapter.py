@@ -102,7 +102,7 @@ class Adapter(Shielded):
         if self._place.metering is not None:
             self._place.metering.enter(phase)
 
-    def _finish(self, *, in_haste: bool = False) -> None:
+    def _finish(self, *, in_haste: bool = False, silently: bool = False) -> None:
         """End the record, and say what the stage used; a second call does nothing."""
         metering, self._place.metering = self._place.metering, None
         if metering is None:
@@ -110,7 +110,7 @@ class Adapter(Shielded):
         metering.take_late_losses()
         totals = metering.finish(in_haste=in_haste)
         launch = metering.tracker.launch
-        if self.print_summary and launch.rank == 0:
+        if self.print_summary and not silently and launch.rank == 0:
             text = summary_text(
                 totals,
                 metering.tracker.settings,

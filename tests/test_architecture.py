@@ -166,6 +166,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "grid",
         "exporters.emissions",
     },
+    "transformers": {"callbacks.huggingface"},
     "huggingface_hub": {"exporters.model_card"},
     "yaml": {"exporters.model_card"},
     "lightning": {"callbacks.lightning", "workloads"},
