@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenai.callbacks.plain import PlainTracker
 from greenai.errors import ComparisonError
-from greenai.live.active import phase
-from greenai.live.tracker import Tracker
+from greenai.live.active import phase, step, stop
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ __all__ = [
     "load",
     "phase",
     "scaling",
+    "step",
+    "stop",
     "track",
     "write_comparison",
     "write_derived",
@@ -65,7 +67,7 @@ def track(
     resume: bool | None = None,
     codecarbon_check: bool | None = None,
     config: Mapping[str, Any] | None = None,
-) -> Tracker:
+) -> PlainTracker:
     """Meter a plain training loop.
 
     Every argument may also come from ``GREENAI_<NAME>`` or the TOML file that
@@ -92,7 +94,7 @@ def track(
             ``flops_per_token_active``.
 
     Returns:
-        A tracker: use it in a ``with`` block, or call ``start`` and ``stop``.
+        A tracker: use it in a ``with`` block, as a decorator, or call ``start`` and ``stop``.
 
     Raises:
         GreenAIError: A setting is out of range or unknown.
@@ -118,7 +120,7 @@ def track(
         resume=resume,
         codecarbon_check=codecarbon_check,
     )
-    return Tracker(settings, config=config, find_hook=_gpu_clock)
+    return PlainTracker(settings, config=config, find_hook=_gpu_clock)
 
 
 def _gpu_clock() -> StepHook | None:

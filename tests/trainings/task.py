@@ -15,7 +15,7 @@ import torch
 from greenai.live import active
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 SAMPLES = [8, 8, 6] * 2
@@ -94,20 +94,3 @@ def rows(count: int = 22) -> list[dict[str, torch.Tensor]]:
 
 def loader(count: int = 22) -> Any:
     return torch.utils.data.DataLoader(rows(count), batch_size=4)  # type: ignore[arg-type] # a list is a data set
-
-
-def plain_epochs(model: Any, step: Callable[[Any, int], None]) -> Iterator[tuple[int, Any]]:
-    """Train as a loop of one's own does; yields at the end of each epoch."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for epoch in range(2):
-        model.train()
-        group: list[Any] = []
-        for batch in loader():
-            group.append(batch)
-            (model(**batch)["loss"] / 2).backward()
-            if len(group) == 2:
-                optimizer.step()
-                optimizer.zero_grad()
-                step(group, epoch)
-                group = []
-        yield epoch, optimizer
