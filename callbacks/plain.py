@@ -114,7 +114,8 @@ class PlainTracker(Tracker):
 
         return metered
 
-    def _text(self) -> str:
+    def summary(self) -> str:
+        """Say in a few lines what the run has used so far, or had used when it ended."""
         if not self._started_s:
             return f"greenai: not started; the record will be in {self.run_folder}"
         totals, until_s = self.totals(), self._ended_s or time.monotonic()
@@ -129,8 +130,8 @@ class PlainTracker(Tracker):
 
     def _repr_html_(self) -> str:
         """Show the summary in a notebook; names of the user's are text there and nothing else."""
-        return f"<pre>{html.escape(self._text())}</pre>"
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
     def _repr_markdown_(self) -> str:
         """The same where only Markdown is shown: as code, in which nothing is markup."""
-        return "\n".join(f"    {line}" for line in self._text().splitlines())
+        return "\n".join(f"    {line}" for line in self.summary().splitlines())

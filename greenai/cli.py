@@ -18,6 +18,7 @@ from greenai.commands.estimate import estimate
 from greenai.commands.impacts import impacts
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
+from greenai.commands.run import FORWARDING, run
 from greenai.commands.scaling import scaling
 from greenai.commands.terminal import Across, complain
 from greenai.commands.terminal import console as _console
@@ -47,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(impacts)
+app.command(context_settings=FORWARDING)(run)
 
 
 app.command()(report)
