@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenai.callbacks.arguments import checked_config, checked_counter, checked_flops
 from greenai.callbacks.late_losses import LateLosses
@@ -39,6 +39,9 @@ class Adapter(Shielded):
     Raises:
         OrderError: A value is out of range.
     """
+
+    _left: ClassVar[Adapter | None] = None
+    """Whose loop tells nobody of an exception, and was not seen to end."""
 
     def __init__(
         self,
@@ -83,6 +86,17 @@ class Adapter(Shielded):
         """What is settled of the current or the latest stage; NaN where nothing is known."""
         return Totals() if self._place.tracker is None else self._place.tracker.totals()
 
+    @protected
+    def stop(self) -> None:
+        """End the record where the loop does not say so; nothing happens where it has ended."""
+        self._finish(in_haste=True, silently=True)
+
+    def _take_over(self) -> None:
+        """End what a loop has left open that failed before: it has told nobody."""
+        if Adapter._left is not None:
+            Adapter._left.stop()
+        Adapter._left = self
+
     def _meter(self, tracker: Tracker) -> None:
         """Take over a tracker that has started."""
         self._place.tracker = tracker
@@ -104,6 +118,8 @@ class Adapter(Shielded):
 
     def _finish(self, *, in_haste: bool = False, silently: bool = False) -> None:
         """End the record, and say what the stage used; a second call does nothing."""
+        if Adapter._left is self:
+            Adapter._left = None
         metering, self._place.metering = self._place.metering, None
         if metering is None:
             return

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import transformers
 from transformers.trainer_callback import ExportableState, TrainerCallback
@@ -77,9 +77,6 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         True
     """
 
-    _unfinished: ClassVar[EnergyCallback | None] = None
-    """Whose training has begun last; where it failed, nobody has told."""
-
     def __init__(
         self,
         folder: str | os.PathLike[str] | None = None,
@@ -128,23 +125,17 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         made = self.attempt("Writing the arguments to a checkpoint", _plain, self._given) or {}
         return {"args": made, "attributes": {"restored": run}}
 
-    @protected
-    def stop(self) -> None:
-        """End the record after an exception; nothing happens where it was ended before."""
-        self._end(at_once=True)
-
     @at_the_desk
     def on_train_begin(self, /, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Start; of a resumed training the state tells the step and the run."""
         del control
-        if EnergyCallback._unfinished is not None:
-            EnergyCallback._unfinished.stop()
+        self._take_over()
         if state.global_step == 0:
             self._place = Place()
         elif self._place.tracker is None:
             self._restore(state)
         self._start(args)
-        EnergyCallback._unfinished = self
+        self._place.trains = True
         self._begin(args, state, more.get("train_dataloader"))
 
     @protected
@@ -193,7 +184,9 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         if self._place.evaluates:
             return
         self._place.evaluates = True
-        within = self._place.metering is not None
+        within = self._place.trains
+        if not within:
+            self._take_over()
         self._start(args)
         if self._place.metering is not None and self._place.metering.phase != "validation":
             self._enter("validation" if within else _evaluating())
@@ -203,8 +196,8 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         """End an evaluation."""
         del args, state
         self._place.evaluates = False
-        if EnergyCallback._unfinished is not self:
-            self._end(at_once=True)  # who evaluates by hand may do so often: wait for nothing
+        if not self._place.trains:  # who evaluates by hand may do so often: wait for nothing
+            self._finish(in_haste=True, silently=True)
         elif self._may_save and not control.should_save:
             self._enter("other")  # whether this was the best is decided, and saved, only now
         else:
@@ -227,7 +220,8 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
     @protected
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """End the record, so that it is complete when the trainer returns."""
-        self._end()
+        self._place.trains = False
+        self._finish()
 
     def _restore(self, state: Any) -> None:
         """Take over which run a checkpoint is of; the trainer restores callbacks only if asked."""
@@ -299,12 +293,6 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
             self._enter("checkpoint")
         else:
             self._enter("data_wait" if waits and not control.should_training_stop else None)
-
-    def _end(self, *, at_once: bool = False) -> None:
-        if EnergyCallback._unfinished is self:
-            EnergyCallback._unfinished = None
-        self._place.evaluates = False
-        self._finish(in_haste=at_once, silently=at_once)
 
 
 def _evaluating() -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-LOOPS = ["lightning", "huggingface", "plain", "accelerate"]
+LOOPS = ["lightning", "huggingface", "plain", "accelerate", "fabric"]
 NEEDS = {"huggingface": "transformers", "accelerate": "accelerate"}
 
 
