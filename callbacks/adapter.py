@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenai.callbacks.arguments import checked_config, checked_counter, checked_flops
 from greenai.callbacks.late_losses import LateLosses
+from greenai.callbacks.logging_targets import LoggingTargets
 from greenai.callbacks.metering import Metering
 from greenai.callbacks.place import Place
 from greenai.callbacks.shield import Shielded, protected
@@ -61,6 +62,7 @@ class Adapter(Shielded):
         self._batch_size = checked_counter(batch_size, "batch_size")
         self._flops_per_token = checked_flops(flops_per_token)
         self._place = Place()
+        self._targets = LoggingTargets()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies, also those sent to other processes, meter nothing and own no run yet."""
@@ -101,6 +103,7 @@ class Adapter(Shielded):
         """Take over a tracker that has started."""
         self._place.tracker = tracker
         self._place.metering = Metering(tracker, flops_per_token=self._flops_per_token)
+        self._targets.look()
 
     def _steps_begin(self, index: int, device: torch.device | None) -> None:
         """End the setup: steps begin here, the next one with this number."""
@@ -126,6 +129,7 @@ class Adapter(Shielded):
         metering.take_late_losses()
         totals = metering.finish(in_haste=in_haste)
         launch = metering.tracker.launch
+        self._targets.log(totals, world_size=launch.world_size)
         if self.print_summary and not silently and launch.rank == 0:
             text = summary_text(
                 totals,

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from greenai.callbacks.logging_targets import LoggingTargets
 from greenai.callbacks.summary import summary_text
 from greenai.errors import OrderError
 from greenai.live import active
@@ -59,6 +60,7 @@ class PlainTracker(Tracker):
         super().__init__(settings, config=config, find_hook=find_hook)
         self._again = functools.partial(PlainTracker, settings, config=config, find_hook=find_hook)
         self._started_s = self._ended_s = 0.0
+        self._targets = LoggingTargets()
 
     def start(self) -> Self:
         """Start; the first step begins here.
@@ -69,14 +71,19 @@ class PlainTracker(Tracker):
         """
         super().start()
         self._started_s = time.monotonic()
+        self._targets.look()
         self.train_start()
         return self
 
     def stop(self, *, wait: bool | None = None) -> Totals:
-        """End the run; see ``Tracker.stop``."""
-        if self.active:
+        """End the run, see ``Tracker.stop``, and log its totals where a logger is open."""
+        was_active = self.active
+        if was_active:
             self._ended_s = time.monotonic()
-        return super().stop(wait=wait)
+        totals = super().stop(wait=wait)
+        if was_active:
+            self._targets.log(totals, world_size=self.launch.world_size)
+        return totals
 
     def __enter__(self) -> Self:
         """Start."""
