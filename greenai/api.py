@@ -9,9 +9,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenai.callbacks.plain import PlainTracker
 from greenai.errors import ComparisonError
-from greenai.live.active import phase
-from greenai.live.tracker import Tracker
+from greenai.live.active import phase, step, stop
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ __all__ = [
     "load",
     "phase",
     "scaling",
+    "step",
+    "stop",
     "track",
     "write_comparison",
     "write_derived",
@@ -74,7 +76,7 @@ def track(
     intensity_file: StrPath | None = None,
     codecarbon_check: bool | None = None,
     config: Mapping[str, Any] | None = None,
-) -> Tracker:
+) -> PlainTracker:
     """Meter a plain training loop.
 
     Every argument may also come from ``GREENAI_<NAME>`` or the TOML file that
@@ -110,7 +112,7 @@ def track(
             ``flops_per_token_active``.
 
     Returns:
-        A tracker: use it in a ``with`` block, or call ``start`` and ``stop``.
+        A tracker: use it in a ``with`` block, as a decorator, or call ``start`` and ``stop``.
 
     Raises:
         GreenAIError: A setting is out of range or unknown.
@@ -143,7 +145,7 @@ def track(
         intensity_file=intensity_file,
         codecarbon_check=codecarbon_check,
     )
-    return Tracker(settings, config=config, find_hook=_gpu_clock)
+    return PlainTracker(settings, config=config, find_hook=_gpu_clock)
 
 
 def _gpu_clock() -> StepHook | None:
