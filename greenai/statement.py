@@ -13,6 +13,7 @@ from greenai.analysis.efficiency import flop_per_j, mfu
 from greenai.analysis.impacts import Factors
 from greenai.lens import ACTIVE, TOTAL, peak_of
 from greenai.merging import duration_s, launch_numbers, to_utc_ns
+from greenai.record.types import CHANGE
 from greenai.shortfalls import length_ns
 from greenai.units import NS_PER_S
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from greenai.merging import Part
     from greenai.run import Run
+    from greenai.sensors.base import Channel
+    from greenai.units import Ns
 
 S_PER_HOUR = 3600.0
 SPREAD_MIN = 20
@@ -85,14 +88,17 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Devices that are counted, alike ones together: how each was metered, and for how long.
 
     ``coverage`` is the share of the attempts' time that readings cover; ``refresh_s`` is how
-    often the source changes its value.
+    often the source changes its value; ``sampling_s`` is the median time between the two reads
+    around a change of it, NaN where it never changed.
     """
     alike: dict[tuple[str, ...], list[tuple[Any, float]]] = {}
+    brackets: dict[tuple[str, ...], list[Ns]] = {}
     for part in parts:
         for one in part.energies.channels:
             channel = one.channel
             name = (channel.kind, channel.model or channel.device, channel.method, channel.trust)
             alike.setdefault(name, []).append((one, length_ns(part)))
+            brackets.setdefault(name, []).append(_brackets_ns(part, channel))
     return [
         {
             "kind": kind,
@@ -101,6 +107,7 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
             "trust": trust,
             "count": len({one.channel.device_key for one, _ in found}),
             "refresh_s": max(one.channel.refresh_ns for one, _ in found) / NS_PER_S,
+            "sampling_s": _median_s(np.concatenate(brackets[kind, model, method, trust])),
             "energy_j": math.fsum(one.covered_j for one, _ in found),
             "coverage": _share(
                 math.fsum(one.covered_ns for one, _ in found), math.fsum(ns for _, ns in found)
@@ -108,6 +115,18 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
         }
         for (kind, model, method, trust), found in sorted(alike.items())
     ]
+
+
+def _brackets_ns(part: Part, channel: Channel) -> Ns:
+    """Time between the reads around each change of a channel: when it was read, as far as kept."""
+    for one in part.attempt.readings:
+        if one.channel == channel:
+            return (one.t_hi_ns - one.t_lo_ns)[one.kind == CHANGE]
+    return np.array([], dtype=np.int64)
+
+
+def _median_s(spans_ns: Ns) -> float:
+    return float(np.median(spans_ns)) / NS_PER_S if len(spans_ns) else math.nan
 
 
 def attempts_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from greenai.exporters.outline import outline_of
 from greenai.exporters.pdf import write_pdf
 from greenai.exporters.report_html import report_html
 from greenai.exporters.report_markdown import report_json, report_markdown
+from greenai.record.types import CHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +97,21 @@ def test_the_methodology_is_a_paragraph_that_says_what_was_done() -> None:
     for said in ("NVML energy counter", "PUE of 1.2", "FRA", "2024", "99.1 %", "No offset"):
         assert said in text
     assert "Not known: market-based emissions" in text
+    assert "(measured, read 19.9 ms apart around each change)" in text
+
+
+def test_the_period_of_sampling_is_that_of_the_reads_around_each_change() -> None:
+    run = greenai.load(RECORDED)
+    (device,) = run.summary()["devices"]
+    spans_ns = [
+        int(hi - lo)
+        for one in run.record.attempts[0].readings
+        for lo, hi, kind in zip(one.t_lo_ns, one.t_hi_ns, one.kind, strict=True)
+        if one.channel.primary and one.channel.method == "nvml_energy" and kind == CHANGE
+    ]
+    assert device["sampling_s"] == pytest.approx(statistics.median(spans_ns) / 1e9)
+    sheet = outline_of(run).devices
+    assert sheet.rows[0][[one.title for one in sheet.columns].index("Sampling")] == "19.9 ms"
 
 
 def test_the_methodology_claims_nothing_that_was_not_done(unmetered: Any) -> None:
