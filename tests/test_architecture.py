@@ -173,6 +173,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "exporters.emissions",
     },
     "huggingface_hub": {"exporters.model_card"},
+    "weasyprint": {"exporters.pdf"},
     "yaml": {"exporters.model_card"},
     "lightning": {"callbacks.lightning", "workloads"},
     "pytorch_lightning": {"callbacks.lightning", "workloads"},

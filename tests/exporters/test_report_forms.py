@@ -13,7 +13,7 @@ import pytest
 
 import greenai
 from greenai.analysis.impacts import Factors, Given
-from greenai.errors import OrderError, RecordError
+from greenai.errors import RecordError
 from greenai.exporters.files import write_json
 from greenai.exporters.methodology import methodology
 from greenai.exporters.outline import outline_of
@@ -144,16 +144,6 @@ def test_a_long_run_with_many_gpus_stays_below_600_kb_in_every_form(make_run: An
     run = make_run(count=100_000, gpus=8)
     assert len(report_html(run).encode()) <= 600_000
     assert len(report_markdown(run).encode()) <= 50_000
-
-
-def test_a_pdf_without_a_browser_is_refused_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(OrderError, match="No Chromium") as refused:
-        write_pdf("<p>x", tmp_path / "report.pdf")
-    assert "--html" in refused.value.hint
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
