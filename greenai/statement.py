@@ -121,7 +121,7 @@ def _brackets_ns(part: Part, channel: Channel) -> Ns:
     """Time between the reads around each change of a channel: when it was read, as far as kept."""
     for one in part.attempt.readings:
         if one.channel == channel:
-            return (one.t_hi_ns - one.t_lo_ns)[one.kind == CHANGE]
+            return np.asarray(one.t_hi_ns - one.t_lo_ns)[one.kind == CHANGE]
     return np.array([], dtype=np.int64)
 
 
