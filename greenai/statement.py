@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from greenai.units import Ns
 
 S_PER_HOUR = 3600.0
+IDLE = ("idle_power_w",)
+"""Where a config says what the devices draw at rest, as the bench and the doctor find it."""
 SPREAD_MIN = 20
 """Steps from which on the 5 % quantile is not the smallest value."""
 
@@ -65,6 +67,7 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
         "step_energy_j": _spread(known["energy_j"]),
         "attribution": _shares(steps["attribution"]),
         "sensor_gain": given.sensor_gain,
+        "idle_j": (_positive(config, IDLE) or math.nan) * duration_s(run.parts),
         "impacts": impacts_of(run, given).to_json(),
         "phases": [
             {name: _plain(value) for name, value in row.items()}
@@ -121,7 +124,9 @@ def _brackets_ns(part: Part, channel: Channel) -> Ns:
     """Time between the reads around each change of a channel: when it was read, as far as kept."""
     for one in part.attempt.readings:
         if one.channel == channel:
-            return np.asarray(one.t_hi_ns - one.t_lo_ns)[one.kind == CHANGE]
+            spans_ns: Ns = one.t_hi_ns - one.t_lo_ns
+            changes: Ns = spans_ns[one.kind == CHANGE]
+            return changes
     return np.array([], dtype=np.int64)
 
 

@@ -16,6 +16,7 @@ from greenai.commands.factors import (
     Market,
     Price,
     PriceFile,
+    Sources,
     Wue,
     factors_of,
 )
@@ -113,6 +114,7 @@ def report(
     currency: Currency = "",
     market: Market = None,
     device: DeviceNames = None,
+    source: Sources = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
@@ -122,6 +124,7 @@ def report(
     given = factors_of(
         wue=wue, ewif=ewif, price=price, currency=currency, market=market, devices=device,
         price_file=price_file,
+        sources=source,
     )  # fmt: skip
     if by is not None or first is not None or last is not None or csv is not None:
         if md or json or pdf or intensity_file or intensity or zone:
