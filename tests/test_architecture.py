@@ -49,7 +49,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": {"sensors", "record", "settings"},
     "live.bootstrap": {"companion"},  # first lines of the new process: they hand over to its root
     "analysis": {"record.types", "sensors.base"},
-    "settings": {"grid", "sensors"},
+    "settings": {"grid", "sensors", "outlets", "exporters.access"},
+    "outlets": set(),
+    "outgoing": {"outlets", "exporters"},
     "diagnosis": {"examination", "sensors.base", "sensors"},
     "examination": {"sensors", "live"},
     "doctor": {"diagnosis", "examination", "sensors"},
@@ -109,10 +111,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands.intensity": {"intensity_file", "energy_utc", "services", "record", "analysis"},
     "commands.bench": {"commands.terminal", "exporters", "workloads", "api", "lens"},
     "commands.report": ANYTHING,
-    "overview": {"api", "exporters"},
+    "commands.fleet": {"commands.terminal", "fleet", "exporters"},
+    "overview": {"api", "exporters", "fleet"},
+    "fleet": {"record", "exporters"},
+    "fleet.gathering": {"api", "record"},
+    "fleet.walking": set(),
     "__main__": {"cli"},
     "companion": ANYTHING,
-    "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
+    "serving": {
+        "live",
+        "record",
+        "analysis",
+        "exporters",
+        "outgoing",
+        "outlets",
+        "grid",
+        "sensors",
+    },
 }
 
 MAY_NAME_IN_TYPES: dict[str, set[str]] = {
@@ -144,6 +159,8 @@ THIRD_PARTY: dict[str, set[str]] = {
         "statement",
     },
     "pyarrow": {"record", "exporters", "companion"},
+    "duckdb": {"fleet.query", "fleet.index"},
+    "fsspec": {"fleet"},
     "pandas": {"run", "merging", "lens", "exporters", "statement"},
     "httpx": {"services.client"},
     "psutil": {"sensors", "live", "companion"},
@@ -152,6 +169,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "commands.estimate",
         "commands.intensity",
         "commands.factors",
+        "commands.fleet",
         "commands.impacts",
         "commands.bench",
         "commands.options",
@@ -165,7 +183,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "amdsmi": {"sensors.amd"},
     "zeus_apple_silicon": {"sensors.apple"},
     "pyhlml": {"sensors.habana"},
-    "prometheus_client": {"exporters.prometheus"},
+    "prometheus_client": {"exporters.prometheus", "exporters.textfile", "exporters.pushgateway"},
+    "google": {"exporters.remote_write"},
+    "cramjam": {"exporters.remote_write"},
     "codecarbon": {
         "sensors.codecarbon",
         "sensors.codecarbon_check",
@@ -188,6 +208,7 @@ STANDARD_LIBRARY_ONLY = {
     "errors",
     "metrics",
     "settings",
+    "outlets",
     "grid",
     "sensors",
     "live",
@@ -195,6 +216,8 @@ STANDARD_LIBRARY_ONLY = {
     "record.types",
     "exporters.figures",
     "exporters.endpoint",
+    "exporters.connections",
+    "exporters.access",
 }
 
 
@@ -381,6 +404,7 @@ def test_third_parties_are_declared_as_dependencies() -> None:
         "prometheus_client": "prometheus-client",
         "pynvml": "nvidia-ml-py",
         "huggingface_hub": "huggingface-hub",
+        "google": "protobuf",
         "yaml": "huggingface-hub",  # huggingface-hub brings it
         "pyhlml": "habana-pyhlml",
         "zeus_apple_silicon": "zeus-apple-silicon",
