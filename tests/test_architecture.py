@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning.factors": {"planning.tables", "grid", "water", "embodied", "analysis"},
     "planning.plan": {"planning.factors", "planning.tables", "analysis"},
     "planning.alternatives": {"planning.plan", "planning.tables", "analysis"},
+    "planning.start_hours": {"planning.plan", "planning.factors", "analysis"},
     "planning.validation": {"planning.plan", "planning.tables", "analysis"},
     "planning.budget": {"planning.plan", "analysis"},
     "planning.text": {"analysis"},
@@ -73,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embodied": {"analysis", "data"},
     "services": {"analysis", "timed_csv", "sensors.models"},
     "accounts": {"embodied", "water", "energy_utc", "merging", "shortfalls", "analysis"},
-    "statement": {"accounts", "lens", "merging", "shortfalls", "analysis"},
+    "statement": {"accounts", "lens", "merging", "shortfalls", "analysis", "record.types"},
     "run": {
         "statement",
         "energy_utc",
@@ -98,6 +99,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "planning.plan",
         "planning.factors",
         "planning.alternatives",
+        "planning.start_hours",
+        "intensity_file",
         "planning.budget",
         "planning.validation",
         "planning.text",
@@ -152,7 +155,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "energy_utc": {"grid"},
     "accounts": {"run"},
     "backfill": {"run"},
-    "statement": {"run"},
+    "statement": {"run", "sensors.base"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -216,6 +219,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "transformers": {"callbacks.huggingface"},
     "huggingface_hub": {"exporters.model_card"},
+    "weasyprint": {"exporters.pdf"},
     "yaml": {"exporters.model_card"},
     "lightning": {"callbacks.lightning", "workloads"},
     "pytorch_lightning": {"callbacks.lightning", "workloads"},
