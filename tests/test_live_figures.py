@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenai import grid
@@ -182,6 +182,7 @@ def test_a_hole_that_nothing_may_fill_stays_open(world: bool, basis: str) -> Non
     assert math.isnan(course.present(HOUR).g_per_kwh)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=30))
 def test_without_a_series_emissions_are_energy_times_the_factor(parts_j: list[float]) -> None:
     course = Emissions(FRANCE, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenai.errors import RecordError
@@ -99,6 +99,7 @@ def full(gpus: int) -> Figures:
     )
 
 
+@settings(deadline=None)
 @given(figures)
 def test_figures_that_went_through_json_are_the_same(one: Figures) -> None:
     text = json.dumps(figures_to_json(one), allow_nan=False)
@@ -177,6 +178,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_value_in_any_place_gives_figures_or_a_record_error(data: st.DataObject) -> None:
     plain = json.loads(json.dumps(figures_to_json(full(1))))
