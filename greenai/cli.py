@@ -14,6 +14,7 @@ import typer
 
 import greenai
 from greenai.commands.bench import bench
+from greenai.commands.dashboards import dashboards
 from greenai.commands.estimate import estimate
 from greenai.commands.impacts import impacts
 from greenai.commands.options import sensor_names, span, unit
@@ -152,6 +153,7 @@ app.command()(bench)
 
 app.command()(scaling)
 app.command()(estimate)
+app.add_typer(dashboards)
 
 
 @app.command()

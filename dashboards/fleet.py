@@ -1,0 +1,315 @@
+"""The dashboard of all runs: what they use together, who uses it, and what is wasted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greenai.dashboards.expressions import (
+    EMISSIONS,
+    ENERGY,
+    G_PER_KG,
+    IDLE_BELOW,
+    J_PER_KWH,
+    RUNS,
+    STEPS,
+    chosen,
+    counted,
+    energy,
+    facility_energy,
+    facts,
+    highest,
+    idle_energy,
+    rate,
+    summed,
+)
+from greenai.dashboards.frame import framed, price, which
+from greenai.dashboards.panels import RED, YELLOW, Column, Query, bars, curves, listing, number
+
+if TYPE_CHECKING:
+    from greenai.dashboards.panels import Panel
+
+SEEN = " Of whole runs that were seen in the time range, from their start."
+IDLE = f"{float(IDLE_BELOW):.0%} busy"
+
+
+def fleet_dashboard() -> str:
+    """JSON of the dashboard."""
+    return framed(
+        "greenai / Fleet",
+        "greenai-fleet",
+        "All runs, hosts and projects: energy, emissions and money, and what is wasted.",
+        {
+            "All together": _totals(),
+            "Projects": _projects(),
+            "Hosts": _hosts(),
+            "Waste": _waste(),
+            "Data quality": _quality(),
+        },
+        [*which(several=True), price()],
+        since="now-7d",
+        refresh="1m",
+    )
+
+
+def _kwh(*by: str) -> str:
+    return f"{summed(energy(), *by)} / {J_PER_KWH}"
+
+
+def _kg(*by: str) -> str:
+    return f"{summed(counted(EMISSIONS), *by)} / {G_PER_KG}"
+
+
+def _money(*by: str) -> str:
+    return f"{summed(facility_energy(), *by)} / {J_PER_KWH} * $price"
+
+
+def _totals() -> list[Panel]:
+    runs, hosts = facts("project"), facts("host", ever=False)
+    return [
+        number(
+            "Runs",
+            "Runs that were seen in the time range.",
+            "short",
+            f"count(count by (run_id) ({runs}))",
+        ),
+        number(
+            "Running now",
+            "Runs that are scraped at the end of the time range.",
+            "short",
+            f"count(count by (run_id) ({facts('project', ever=False)}))",
+        ),
+        number(
+            "Hosts now",
+            "Hosts that runs are scraped from at the end of the time range.",
+            "short",
+            f"count(count by (host) ({hosts}))",
+        ),
+        number("Energy", "IT energy, without PUE." + SEEN, "kwatth", _kwh()),
+        number(
+            "Emissions",
+            "Operational and embodied gCO2e, as far as each is known." + SEEN,
+            "masskg",
+            _kg(),
+        ),
+        number(
+            "Money",
+            "Energy with PUE (without it where a run was told none) × the price above." + SEEN,
+            "none",
+            _money(),
+            nan="give a price",
+        ),
+    ]
+
+
+def _projects() -> list[Panel]:
+    by = "project"
+    count = f"count by (project) (count by (project, run_id) ({facts('project')}))"
+    power = summed(rate(ENERGY, RUNS), by, ever=False)
+    return [
+        listing(
+            "Projects",
+            "Energy is without PUE, emissions and money with it where it is known." + SEEN,
+            {"project": "Project"},
+            [
+                Column(count, "Runs"),
+                Column(_kwh(by), "Energy", "kwatth"),
+                Column(_kg(by), "Emissions", "masskg"),
+                Column(_money(by), "Money", "none"),
+                Column(f"({power})", "Power now", "watt"),
+            ],
+            sort_by="Energy",
+            span=12,
+        ),
+        curves(
+            "Power by project",
+            "Of all runs that are running, stacked.",
+            "watt",
+            [Query(power, "{{project}}")],
+            stacked=True,
+        ),
+        bars(
+            "Energy by project",
+            "IT energy, without PUE." + SEEN,
+            "kwatth",
+            Query(_kwh(by), "{{project}}"),
+        ),
+        bars(
+            "Emissions by project",
+            "Operational and embodied, as far as each is known." + SEEN,
+            "masskg",
+            Query(_kg(by), "{{project}}"),
+        ),
+        bars(
+            "Money by project",
+            "Energy with PUE where it is known × the price above." + SEEN,
+            "none",
+            Query(_money(by), "{{project}}"),
+        ),
+    ]
+
+
+def _hosts() -> list[Panel]:
+    by = "host"
+    power = summed("greenai_power_watts" + chosen(RUNS), by, ever=False)
+    busy = "greenai_gpu_utilization_ratio" + chosen(RUNS)
+    return [
+        listing(
+            "Hosts",
+            "A host is known by a hash. Two runs on one host both show all of its CPU packages.",
+            {"host": "Host"},
+            [
+                Column(f"count by (host) (count by (host, run_id) ({facts('host')}))", "Runs seen"),
+                Column(_kwh(by), "Energy", "kwatth"),
+                Column(power, "Power now", "watt"),
+                Column(f"{summed(idle_energy(), by)} / {J_PER_KWH}", "Of idle GPUs", "kwatth"),
+            ],
+            sort_by="Energy",
+            span=12,
+        ),
+        curves(
+            "GPUs busy by run",
+            "Mean share of time in which a kernel ran, over the GPUs of a run.",
+            "percentunit",
+            [Query(f"avg by (run_id) ({busy})", "{{run_id}}")],
+            high=1,
+        ),
+        curves(
+            "Whole machines beside their devices",
+            "Power by a meter of the whole machine (BMC, PDU), where one is read: it contains the "
+            "devices and is no part of their sum. Nothing where no such meter is read.",
+            "watt",
+            [
+                Query(
+                    f"sum by (run_id, source) ({rate('greenai_host_energy_joules_total', RUNS)})",
+                    "{{run_id}} {{source}}",
+                ),
+                Query(f"sum by (run_id) ({rate(ENERGY, RUNS)})", "{{run_id}} devices", dashed=True),
+            ],
+            span=24,
+        ),
+    ]
+
+
+def _waste() -> list[Panel]:
+    idle = summed(idle_energy())
+    outside = 'phase!~"train_step"'
+    per_token = (
+        f"{summed(energy(STEPS), 'run_id')} / {summed(counted('greenai_tokens_total'), 'run_id')}"
+    )
+    per_flop = (
+        f"{summed(counted('greenai_model_flops_total'), 'run_id')}"
+        f" / {summed(energy(STEPS), 'run_id')}"
+    )
+    used = f"{summed(energy(), 'run_id')} / {J_PER_KWH}"
+    return [
+        number(
+            "Energy of idle GPUs",
+            f"Energy of GPUs of runs while they were less than {IDLE}, added up at the panel's "
+            "step. It was used within the time range.",
+            "kwatth",
+            f"{idle} / {J_PER_KWH}",
+        ),
+        number(
+            "Not in training steps",
+            "Share of the energy that went to other phases than train_step: setup, waiting for "
+            "data, validation, checkpoints, and what is unattributed." + SEEN,
+            "percentunit",
+            f"{summed(energy(outside))} / {summed(energy())}",
+            levels=[(0.2, YELLOW), (0.5, RED)],
+        ),
+        curves(
+            "Power of idle GPUs",
+            f"Power of GPUs that are less than {IDLE}, by project.",
+            "watt",
+            [
+                Query(
+                    summed(
+                        'greenai_power_watts{run_id=~"$run",kind="gpu"} '
+                        "and on (run_id, attempt, rank, device) "
+                        f"greenai_gpu_utilization_ratio{chosen(RUNS)} < {IDLE_BELOW}",
+                        "project",
+                        ever=False,
+                    ),
+                    "{{project}}",
+                )
+            ],
+            stacked=True,
+            span=16,
+        ),
+        listing(
+            "Least efficient runs",
+            "The twenty runs with the most energy per token. Runs of unlike models are not to be "
+            "compared by it; FLOP/J is closer to that, where FLOPs are counted." + SEEN,
+            {"run_id": "Run"},
+            [
+                Column(f"topk(20, {per_token})", "Per token", "si:J/token"),
+                Column(
+                    f"({per_flop}) and on (run_id) topk(20, {per_token})",
+                    "Model FLOPs per joule",
+                    "si:FLOP/J",
+                ),
+                Column(f"({used}) and on (run_id) topk(20, {per_token})", "Energy", "kwatth"),
+            ],
+            sort_by="Per token",
+            link="Run",
+        ),
+    ]
+
+
+def _quality() -> list[Panel]:
+    trust = (
+        f"sum by (trust) ({energy()} * on (run_id, attempt, rank, device, kind) "
+        f"group_left (trust) {highest('greenai_device_info', RUNS)})"
+    )
+    stamp = "greenai_last_sample_timestamp_seconds" + chosen(RUNS)
+    return [
+        bars(
+            "Energy by trust",
+            "What of the energy is measured by hardware, worked out by a model, or assumed.",
+            "kwatth",
+            Query(f"{trust} / {J_PER_KWH}", "{{trust}}"),
+        ),
+        listing(
+            "Runs by data quality",
+            "What is missing is unknown, not zero: a run with low coverage used more than it says.",
+            {"run_id": "Run"},
+            [
+                Column(
+                    f"min by (run_id) ({_latest('greenai_coverage_ratio')})",
+                    "Covered",
+                    "percentunit",
+                ),
+                Column(
+                    f"min by (run_id) ({_latest('greenai_measured_ratio')})",
+                    "Measured",
+                    "percentunit",
+                ),
+                Column(
+                    f"sum by (run_id) ({counted('greenai_sampler_errors_total')})", "Failed reads"
+                ),
+            ],
+            span=16,
+            link="Run",
+        ),
+        curves(
+            "Age of the latest reading",
+            "By run; it grows where a sampler is dead.",
+            "s",
+            [Query(f"time() - min by (run_id) ({stamp})", "{{run_id}}")],
+        ),
+        curves(
+            "Failed reads",
+            "A second, by sensor.",
+            "ops",
+            [
+                Query(
+                    f"sum by (source) ({rate('greenai_sampler_errors_total', RUNS)})",
+                    "{{source}}",
+                )
+            ],
+        ),
+    ]
+
+
+def _latest(family: str) -> str:
+    return f"last_over_time({family}{chosen(RUNS)}[$__range])"
