@@ -2,8 +2,9 @@
 
 Left out are its rules on labels and variables named ``job`` and ``instance``: a run is known by
 ``run_id``, wherever it is scraped and whatever the scrape job is called; ``test_dashboards.py``
-holds what stands in their place. A counter may also be under ``max_over_time``: each begins at 0 with its
-attempt, so that its highest value is its growth, what came before the first scrape included.
+holds what stands in their place. A counter may also be under ``max_over_time``: each begins at 0
+with its attempt, so that its highest value is its growth, what came before the first scrape
+included.
 """
 
 from __future__ import annotations
