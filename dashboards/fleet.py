@@ -12,6 +12,7 @@ from greenai.dashboards.expressions import (
     J_PER_KWH,
     RUNS,
     STEPS,
+    TOKENS,
     chosen,
     counted,
     energy,
@@ -193,14 +194,11 @@ def _hosts() -> list[Panel]:
 def _waste() -> list[Panel]:
     idle = summed(idle_energy())
     outside = 'phase!~"train_step"'
-    per_token = (
-        f"{summed(energy(STEPS), 'run_id')} / {summed(counted('greenai_tokens_total'), 'run_id')}"
-    )
-    per_flop = (
-        f"{summed(counted('greenai_model_flops_total'), 'run_id')}"
-        f" / {summed(energy(STEPS), 'run_id')}"
-    )
-    used = f"{summed(energy(), 'run_id')} / {J_PER_KWH}"
+    by = ("run_id", "project", "variant")
+    in_steps, tokens = summed(energy(STEPS), *by), counted(TOKENS)
+    per_token = f"{in_steps} / {summed(tokens, *by)}"
+    per_flop = f"{summed(counted('greenai_model_flops_total'), *by)} / {in_steps}"
+    among = f"and on (run_id) topk(20, {per_token})"
     return [
         number(
             "Energy of idle GPUs",
@@ -240,15 +238,11 @@ def _waste() -> list[Panel]:
             "Least efficient runs",
             "The twenty runs with the most energy per token. Runs of unlike models are not to be "
             "compared by it; FLOP/J is closer to that, where FLOPs are counted." + SEEN,
-            {"run_id": "Run"},
+            {"run_id": "Run", "project": "Project", "variant": "Variant"},
             [
                 Column(f"topk(20, {per_token})", "Per token", "si:J/token"),
-                Column(
-                    f"({per_flop}) and on (run_id) topk(20, {per_token})",
-                    "Model FLOPs per joule",
-                    "si:FLOP/J",
-                ),
-                Column(f"({used}) and on (run_id) topk(20, {per_token})", "Energy", "kwatth"),
+                Column(f"({per_flop}) {among}", "Model FLOPs per joule", "si:FLOP/J"),
+                Column(f"({_kwh(*by)}) {among}", "Energy", "kwatth"),
             ],
             sort_by="Per token",
             link="Run",
