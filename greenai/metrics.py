@@ -85,6 +85,9 @@ the mean, the standard deviation of the loads over the mean, the share of choice
 computed, and the Switch Transformer's balance loss. All are means over routers."""
 
 
+PLANNED_STEPS = "planned_steps"
+"""Name of the mark that says how many optimizer steps the whole run will have."""
+
 SUB_PHASE_COLUMNS = (
     "subphase",
     "count",

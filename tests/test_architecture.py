@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": {"sensors", "record", "settings"},
     "live.bootstrap": {"companion"},  # first lines of the new process: they hand over to its root
     "analysis": {"record.types", "sensors.base"},
-    "settings": {"grid", "sensors"},
+    "settings": {"grid", "sensors", "emitted"},
     "diagnosis": {"examination", "sensors.base", "sensors"},
     "examination": {"sensors", "live"},
     "doctor": {"diagnosis", "examination", "sensors"},
@@ -107,7 +107,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "overview": {"api", "exporters"},
     "__main__": {"cli"},
     "companion": ANYTHING,
-    "serving": {"live", "record", "analysis", "exporters", "settings", "grid", "sensors"},
+    "serving": {"live", "analysis", "exporters", "neighbours", "tally", "sensors.base"},
+    "neighbours": {"exporters"},
+    "tally": {"live", "analysis", "exporters", "embodied", "emitted", "sensors.base"},
+    "emitted": {"analysis", "grid", "intensity_file"},
 }
 
 MAY_NAME_IN_TYPES: dict[str, set[str]] = {
@@ -136,6 +139,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "lens",
         "crosscheck",
         "energy_utc",
+        "emitted",
         "statement",
     },
     "pyarrow": {"record", "exporters", "companion"},

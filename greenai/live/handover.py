@@ -38,6 +38,8 @@ def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dic
     values.pop("folder")  # a path of the user's; the record lies in it anyway
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
+    if values["intensity_file"] is not None:
+        values["intensity_file"] = Path(values["intensity_file"]).name
     return {
         "run_id": run_id,
         "project": settings.project,

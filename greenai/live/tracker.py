@@ -168,6 +168,7 @@ class Tracker:
                 "sensors": sensor_names(self.settings.sensors, self.launch.local_rank),
                 "devices": self.settings.devices,
                 "parent_pid": os.getpid(),
+                "intensity_file": self.settings.intensity_file,
                 "metrics_port": self.settings.metrics_port,
                 "metrics_address": self.settings.metrics_address,
             }
