@@ -169,3 +169,13 @@ def test_every_family_but_a_few_is_shown(every: list[Asked]) -> None:
         "greenai_forecast_emissions_low_co2e_grams",
         "greenai_forecast_emissions_high_co2e_grams",
     }
+
+
+def test_the_document_tells_of_every_metric_alert_and_record() -> None:
+    pytest.importorskip("grafana_foundation_sdk", reason="builds dashboards; of the extra dev")
+    from greenai.dashboards.build import DOCUMENT, documented  # noqa: PLC0415 - it needs the SDK
+
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert documented(text) == text, "run python -m greenai.dashboards.build"
+    for name in re.findall(r"^ +- (?:alert|record): (\S+)", text_of("rules"), flags=re.MULTILINE):
+        assert f"`{name}`" in text
