@@ -10,12 +10,14 @@ from greenai.dashboards.expressions import (
     RUNS,
     STEPS,
     TOKENS,
+    by_run,
     chosen,
     counted,
     energy,
     facts,
     joined,
     rate,
+    short,
     summed,
 )
 from greenai.dashboards.frame import chooser, framed, which
@@ -112,53 +114,42 @@ def _variants() -> list[Panel]:
     ]
 
 
-def _age() -> str:
-    """Seconds since a run began, by variant and run."""
-    began = "greenai_run_start_time_seconds" + chosen(RUNS, RANK_0)
-    return f"time() - max by (variant, run_id) ({joined(began, 'variant', ever=False)})"
-
-
 def _since_start() -> list[Panel]:
     keys = ("variant", "run_id")
-    power = summed(rate(ENERGY, RUNS), *keys, ever=False)
-    used = summed(ENERGY + chosen(RUNS), *keys, ever=False)
-    told_last = "greenai_loss" + chosen(RUNS, RANK_0)
-    loss = f"max by (variant, run_id) ({joined(told_last, 'variant', ever=False)})"
-    age = Column(_age(), "since the start", "s")
+    power = short(summed(rate(ENERGY, RUNS), *keys, ever=False))
+    used = short(summed(ENERGY + chosen(RUNS), *keys, ever=False))
+    began = by_run("greenai_run_start_time_seconds" + chosen(RUNS, RANK_0))
+    loss = by_run("greenai_loss" + chosen(RUNS, RANK_0))
+    age = Column(f"time() - {began}", "since the start", "s")
     told = " A line is one run; the time is that since its (latest) start."
     return [
         against(
             "Power",
             "Rate of the energy counters." + told,
-            keys,
             age,
             Column(power, "power", "watt"),
         ),
         against(
             "Energy per token",
             "Power of the optimizer steps over tokens a second." + told,
-            keys,
             age,
-            Column(_per_token_now(*keys), "per token", "si:J/token"),
+            Column(short(_per_token_now(*keys)), "per token", "si:J/token"),
         ),
         against(
             "Energy so far",
             "IT energy since the start." + told,
-            keys,
             age,
             Column(used, "energy", "joule"),
         ),
         against(
             "Loss",
             "Loss that rank 0 told last." + told,
-            keys,
             age,
             Column(loss, "loss", "none"),
         ),
         against(
             "Loss against energy",
             "What a loss has cost: the lower line reaches it with less. A line is one run.",
-            keys,
             Column(used, "energy", "joule"),
             Column(loss, "loss", "none"),
             span=24,
@@ -197,31 +188,34 @@ def _over_time() -> list[Panel]:
 
 
 def _routers() -> list[Panel]:
-    load = "greenai_router_load_ratio" + chosen(RUNS)
     told = "A mean over routers and ranks. Runs without routers have no line."
+    even = "avg by (run_id, attempt, rank, expert)"
+    load = joined(f"{even} (greenai_router_load_ratio{chosen(RUNS)})", "variant", ever=False)
+    load = short(f"avg by (variant, run_id, expert) ({load})")
+    legend = "{{variant}} {{run}} expert {{expert}}"
     return [
         bars(
             "Load of experts",
             "Share of the routers' choices that went to each expert. " + told,
             "percentunit",
-            Query(f"avg by (run_id, expert) ({load})", "{{run_id}} expert {{expert}}"),
+            Query(load, legend),
             span=12,
         ),
         curves(
             "Load of experts over time",
             "Share of the routers' choices by expert; even where all are alike. " + told,
             "percentunit",
-            [Query(f"avg by (run_id, expert) ({load})", "{{run_id}} expert {{expert}}")],
+            [Query(load, legend)],
         ),
         curves(
             "Imbalance",
             "Load of the fullest expert over the mean load: 1 is even, and the number of experts "
-            "is all to one. " + told,
+            "is all to one. Highest rank. Runs without routers have no line.",
             "none",
             [
                 Query(
-                    f"avg by (run_id) (greenai_router_imbalance_ratio{chosen(RUNS)})",
-                    "{{run_id}}",
+                    by_run("greenai_router_imbalance_ratio" + chosen(RUNS)),
+                    "{{variant}} {{run}}",
                 )
             ],
             low=1,

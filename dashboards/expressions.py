@@ -21,7 +21,6 @@ RANK_0 = 'rank="0"'
 RATE = "$__rate_interval"
 RANGE = "$__range"
 J_PER_KWH = "3.6e6"
-G_PER_KG = "1e3"
 IDLE_BELOW = "0.05"
 """Share of busy time below which a GPU counts as idle."""
 
@@ -115,6 +114,27 @@ def joined(own: str, *labels: str, ever: bool = True) -> str:
     told = [label for label in labels if label not in _OWN]
     match = f"on ({', '.join(_OWN)}) group_left ({', '.join(told)})"
     return f"{own} * {match} {facts(*told, ever=ever)}"
+
+
+def short(expr: str) -> str:
+    """Add a label ``run`` for legends: a run's identity is 32 characters long, and 8 tell it.
+
+    Example:
+        >>> short("greenai_epoch")
+        'label_replace(greenai_epoch, "run", "$1", "run_id", "(.{1,8}).*")'
+    """
+    return f'label_replace({expr}, "run", "$1", "run_id", "(.{{1,8}}).*")'
+
+
+def by_run(gauge: str, ranks: str = "max") -> str:
+    """A gauge of the chosen runs with the labels ``variant`` and ``run``.
+
+    Args:
+        gauge: Expression whose series have the labels of a process.
+        ranks: How those of several ranks are brought together: ``max``, ``min`` or ``avg``.
+    """
+    own = f"{ranks} by ({', '.join(_OWN)}) ({gauge})"
+    return short(f"{ranks} by (variant, run_id) ({joined(own, 'variant', ever=False)})")
 
 
 def energy(*matchers: str) -> str:

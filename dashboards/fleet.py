@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from greenai.dashboards.expressions import (
     EMISSIONS,
     ENERGY,
-    G_PER_KG,
     IDLE_BELOW,
     J_PER_KWH,
     RUNS,
     STEPS,
     TOKENS,
+    by_run,
     chosen,
     counted,
     energy,
@@ -21,6 +21,7 @@ from greenai.dashboards.expressions import (
     highest,
     idle_energy,
     rate,
+    short,
     summed,
 )
 from greenai.dashboards.frame import framed, price, which
@@ -56,8 +57,8 @@ def _kwh(*by: str) -> str:
     return f"{summed(energy(), *by)} / {J_PER_KWH}"
 
 
-def _kg(*by: str) -> str:
-    return f"{summed(counted(EMISSIONS), *by)} / {G_PER_KG}"
+def _emitted(*by: str) -> str:
+    return summed(counted(EMISSIONS), *by)
 
 
 def _money(*by: str) -> str:
@@ -89,8 +90,8 @@ def _totals() -> list[Panel]:
         number(
             "Emissions",
             "Operational and embodied gCO2e, as far as each is known." + SEEN,
-            "masskg",
-            _kg(),
+            "si:gCO₂e",
+            _emitted(),
         ),
         number(
             "Money",
@@ -114,7 +115,7 @@ def _projects() -> list[Panel]:
             [
                 Column(count, "Runs"),
                 Column(_kwh(by), "Energy", "kwatth"),
-                Column(_kg(by), "Emissions", "masskg"),
+                Column(_emitted(by), "Emissions", "si:gCO₂e"),
                 Column(_money(by), "Money", "none"),
                 Column(f"({power})", "Power now", "watt"),
             ],
@@ -137,8 +138,8 @@ def _projects() -> list[Panel]:
         bars(
             "Emissions by project",
             "Operational and embodied, as far as each is known." + SEEN,
-            "masskg",
-            Query(_kg(by), "{{project}}"),
+            "si:gCO₂e",
+            Query(_emitted(by), "{{project}}"),
         ),
         bars(
             "Money by project",
@@ -153,6 +154,9 @@ def _hosts() -> list[Panel]:
     by = "host"
     power = summed("greenai_power_watts" + chosen(RUNS), by, ever=False)
     busy = "greenai_gpu_utilization_ratio" + chosen(RUNS)
+    keys = ("variant", "run_id")
+    metered = summed(rate("greenai_host_energy_joules_total", RUNS), *keys, ever=False)
+    devices = summed(rate(ENERGY, RUNS), *keys, ever=False)
     return [
         listing(
             "Hosts",
@@ -171,7 +175,7 @@ def _hosts() -> list[Panel]:
             "GPUs busy by run",
             "Mean share of time in which a kernel ran, over the GPUs of a run.",
             "percentunit",
-            [Query(f"avg by (run_id) ({busy})", "{{run_id}}")],
+            [Query(by_run(busy, "avg"), "{{variant}} {{run}}")],
             high=1,
         ),
         curves(
@@ -180,11 +184,8 @@ def _hosts() -> list[Panel]:
             "devices and is no part of their sum. Nothing where no such meter is read.",
             "watt",
             [
-                Query(
-                    f"sum by (run_id, source) ({rate('greenai_host_energy_joules_total', RUNS)})",
-                    "{{run_id}} {{source}}",
-                ),
-                Query(f"sum by (run_id) ({rate(ENERGY, RUNS)})", "{{run_id}} devices", dashed=True),
+                Query(short(metered), "{{variant}} {{run}} machine"),
+                Query(short(devices), "{{variant}} {{run}} devices", dashed=True),
             ],
             span=24,
         ),
@@ -206,6 +207,7 @@ def _waste() -> list[Panel]:
             "step. It was used within the time range.",
             "kwatth",
             f"{idle} / {J_PER_KWH}",
+            height=8,
         ),
         number(
             "Not in training steps",
@@ -213,6 +215,7 @@ def _waste() -> list[Panel]:
             "data, validation, checkpoints, and what is unattributed." + SEEN,
             "percentunit",
             f"{summed(energy(outside))} / {summed(energy())}",
+            height=8,
             levels=[(0.2, YELLOW), (0.5, RED)],
         ),
         curves(
@@ -287,9 +290,9 @@ def _quality() -> list[Panel]:
         ),
         curves(
             "Age of the latest reading",
-            "By run; it grows where a sampler is dead.",
+            "By run, of its stalest rank; it grows where a sampler is dead.",
             "s",
-            [Query(f"time() - min by (run_id) ({stamp})", "{{run_id}}")],
+            [Query(f"time() - {by_run(stamp, 'min')}", "{{variant}} {{run}}")],
         ),
         curves(
             "Failed reads",

@@ -64,6 +64,7 @@ def number(
     expr: str,
     *,
     span: int = 4,
+    height: int = 4,
     levels: Sequence[tuple[float, str]] = (),
     nan: str = UNKNOWN,
 ) -> Panel:
@@ -75,7 +76,7 @@ def number(
         .datasource(SOURCE)
         .unit(unit)
         .span(span)
-        .height(4)
+        .height(height)
         .no_value(UNKNOWN)
         .mappings([_not_a_number(nan)])
         .thresholds(_thresholds(levels))
@@ -259,16 +260,15 @@ def listing(
 def against(
     title: str,
     description: str,
-    keys: Sequence[str],
     across: Column,
     up: Column,
     *,
     span: int = 12,
 ) -> Panel:
-    """One quantity against another, a line for each set of labels; both are sampled together.
+    """One quantity against another, a line for each run; both are sampled together.
 
-    Grafana joins the two queries by time and labels, parts the rows by labels, and draws each
-    part's first number across and its second upwards.
+    Grafana joins the two queries by time and labels, parts the rows by variant and run, and draws
+    each part's first number across and its second upwards.
     """
     panel = (
         xychart.Panel()
@@ -290,7 +290,8 @@ def against(
         .with_transformation(_transformation("merge", {}))
         .with_transformation(
             _transformation(
-                "partitionByValues", {"fields": list(keys), "naming": {"asLabels": False}}
+                "partitionByValues",
+                {"fields": ["variant", "run"], "naming": {"asLabels": False}},
             )
         )
     )

@@ -173,6 +173,7 @@ def emissions() -> list[Panel]:
             "none",
             f"max({of_run('greenai_pue_ratio')})",
             span=6,
+            height=8,
         ),
         number(
             "Emissions per hour",
@@ -180,5 +181,6 @@ def emissions() -> list[Panel]:
             "si:gCO₂e/h",
             f"sum({rate(EMISSIONS, ONE_RUN, OPERATIONAL)}) * 3600",
             span=6,
+            height=8,
         ),
     ]

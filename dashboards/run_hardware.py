@@ -89,6 +89,7 @@ def trust() -> list[Panel]:
             f"time() - min({stamp})",
             levels=[(10, YELLOW), (60, RED)],
             span=4,
+            height=8,
         ),
         number(
             "Failed reads",
@@ -97,6 +98,7 @@ def trust() -> list[Panel]:
             f"sum({of_run('greenai_sampler_errors_total')})",
             levels=[(1, YELLOW)],
             span=4,
+            height=8,
         ),
         curves(
             "Measured and covered",

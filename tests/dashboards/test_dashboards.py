@@ -132,7 +132,7 @@ def test_lines_against_something_are_parted_by_their_labels(every: list[Asked]) 
     for one in every:
         if one.panel.get("type") == "xychart":
             keys = one.panel["transformations"][1]["options"]["fields"]
-            assert labels_of(promql.parse(one.expr)) == set(keys), one.where
+            assert labels_of(promql.parse(one.expr)) == {*keys, "run_id"}, one.where
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,12 @@ def looked_up(dashboard: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def filled_in(expr: str, values: Mapping[str, str]) -> str:
-    """Replace variables; one that has no value fails."""
+    """Replace variables; one that has no value fails. ``$1`` is PromQL's own."""
 
     def value(match: re.Match[str]) -> str:
         return {**BUILT_IN, **values}[match[1] or match[2]]
 
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, expr)
+    return re.sub(r"\$(?:\{(\w+)\}|([a-z_]\w*))", value, expr)
 
 
 def load(text: str) -> dict[str, Any]:

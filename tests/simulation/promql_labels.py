@@ -61,9 +61,7 @@ def labels_of(node: Any, recorded: dict[str, set[str]] | None = None) -> set[str
         case promql.ParenExpr() | promql.SubqueryExpr() | promql.UnaryExpr():
             return labels_of(node.expr, recorded)
         case promql.Call():
-            several = [labels_of(argument, recorded) for argument in node.args]
-            found = set().union(*several)
-            return found - {"le"} if node.func.name == "histogram_quantile" else found
+            return _called(node, recorded)
         case _:
             return set()
 
@@ -82,6 +80,14 @@ def _selected(node: promql.VectorSelector, recorded: dict[str, set[str]]) -> set
         known = {*COMMON_LABELS, *family.labels, *SCRAPED, *OF_HISTOGRAMS.get(ending, set())}
     _must_have(known, {matcher.name for matcher in node.matchers.matchers}, node)
     return known
+
+
+def _called(node: promql.Call, recorded: dict[str, set[str]] | None) -> set[str]:
+    found = set().union(*(labels_of(argument, recorded) for argument in node.args))
+    if node.func.name == "label_replace":
+        _must_have(found, {node.args[3].val}, node)
+        return found | {node.args[1].val}
+    return found - {"le"} if node.func.name == "histogram_quantile" else found
 
 
 def _joined(node: promql.BinaryExpr, recorded: dict[str, set[str]] | None) -> set[str]:
