@@ -192,7 +192,7 @@ def _routers() -> list[Panel]:
     even = "avg by (run_id, attempt, rank, expert)"
     load = joined(f"{even} (greenai_router_load_ratio{chosen(RUNS)})", "variant", ever=False)
     load = short(f"avg by (variant, run_id, expert) ({load})")
-    legend = "{{variant}} {{run}} expert {{expert}}"
+    legend = "expert {{expert}}, {{variant}} {{run}}"
     return [
         bars(
             "Load of experts",

@@ -75,6 +75,7 @@ def answers(server: Prometheus, dashboard: dict, run: str, start: float, end: fl
 def main(seconds: float) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        drawing = bundle(folder)
         install(folder, FILES)
         nvml = FakeNvml.compiled(folder)
         started = {}
@@ -99,7 +100,6 @@ def main(seconds: float) -> None:
         begin = time.time()
         time.sleep(seconds)
         end = time.time()
-        drawing = bundle(folder)
         browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         stack.callback(browser.close)
         for name in DASHBOARDS:
