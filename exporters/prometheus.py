@@ -6,7 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,7 +17,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from greenai.exporters.endpoint import Endpoint, Page, listen
+from greenai.exporters.endpoint import Access, Endpoint, Page, Request, listen
+from greenai.exporters.exposition import TEXT_CONTENT_TYPE, openmetrics_of, text_of
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
 from greenai.exporters.ranks import counted_once
 from greenai.metrics import BY_NAME, COMMON_LABELS, FAMILIES
@@ -43,13 +44,19 @@ __all__ = [
 ]
 
 LABEL_CHARACTERS_MAX = 200
-TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_PATH = "/metrics"
 SERIES_KEPT_MAX = 20_000
 """Counters whose highest value is remembered; beyond it those of runs that are gone are let go."""
 
 
-def serve(collect: _Collect, address: str = "127.0.0.1", *, port: int) -> Endpoint:
+def serve(
+    collect: _Collect,
+    address: str = "127.0.0.1",
+    *,
+    port: int,
+    access: Access | None = None,
+    strict_port: bool = False,
+) -> Endpoint:
     """Serve ``/metrics`` from daemon threads, as text or as OpenMetrics, whichever is asked for.
 
     Args:
@@ -57,12 +64,14 @@ def serve(collect: _Collect, address: str = "127.0.0.1", *, port: int) -> Endpoi
             another thread.
         address: Address to bind; the default keeps the figures on this machine.
         port: Port to begin with; where it is taken the next free one, 0 any free one.
+        access: Who may read; None is everyone on this machine.
+        strict_port: Whether a port that is taken is an error.
 
     Returns:
         The endpoint: ``port``, ``url``, ``warning`` (empty where all is well) and ``close()``.
 
     Raises:
-        OrderError: The address cannot be bound at all.
+        OrderError: The address cannot be bound at all, or is open to others without a token.
 
     Example:
         >>> endpoint = serve(lambda: Figures(run_id="demo", attempt=0), port=0)
@@ -70,16 +79,21 @@ def serve(collect: _Collect, address: str = "127.0.0.1", *, port: int) -> Endpoi
         ''
         >>> endpoint.close()
     """
-    registry = registry_of(collect)
+    page = metrics_page(registry_of(collect))
+    return listen(
+        {METRICS_PATH: page}, address=address, port=port, access=access, strict_port=strict_port
+    )
 
-    def page(accept: str) -> Page:
-        if "application/openmetrics-text" in accept:
-            # The library leaves this one function untyped.
-            text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
-            return Page(openmetrics.CONTENT_TYPE_LATEST, text)
-        return Page(TEXT_CONTENT_TYPE, generate_latest(registry))
 
-    return listen({METRICS_PATH: page}, address=address, port=port)
+def metrics_page(registry: CollectorRegistry) -> Callable[[Request], Page]:
+    """Make what answers a scrape: text, or OpenMetrics for who accepts it."""
+
+    def page(request: Request) -> Page:
+        if "application/openmetrics-text" in request.accept:
+            return Page(openmetrics.CONTENT_TYPE_LATEST, openmetrics_of(registry.collect()))
+        return Page(TEXT_CONTENT_TYPE, text_of(registry.collect()))
+
+    return page
 
 
 def registry_of(collect: _Collect) -> CollectorRegistry:

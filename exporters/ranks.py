@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
     from greenai.exporters.figures import Figures
 
-OF_THE_RUN: dict[str, Any] = dict.fromkeys(
-    ("steps", "step_duration_s", "energy_budget_j", "emissions_budget_g", "total_steps")
-)
-"""Facts that every rank knows and that are the run's: rank 0 alone shows them."""
+OF_THE_RUN: dict[str, Any] = {
+    **dict.fromkeys(("steps", "step_duration_s", "epoch", "global_step", "loss", "start_unix_s")),
+    **dict.fromkeys(("energy_budget_j", "emissions_budget_g", "total_steps")),
+    **dict.fromkeys(("intensity_g_per_kwh", "pue", "router_imbalance")),
+    "router_load": (),
+}
+"""What every rank knows and is the run's, or a sample of it: rank 0 alone shows it."""
 OF_ALL_DEVICES: dict[str, Any] = dict.fromkeys(
     ("emissions_g", "embodied_g", "step_energy_j", "forecast_energy_j", "forecast_emissions_g")
 )

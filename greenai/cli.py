@@ -16,6 +16,7 @@ import greenai
 from greenai.commands.bench import bench
 from greenai.commands.dashboards import dashboards
 from greenai.commands.estimate import estimate
+from greenai.commands.fleet import index, runs
 from greenai.commands.impacts import impacts
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "codecarbon": "codecarbon",
+    "duckdb": "fleet",
+    "fsspec": "fleet",
     "huggingface_hub": "hub",
     "lightning": "lightning",
     "pytorch_lightning": "lightning",
@@ -152,6 +155,8 @@ app.command()(bench)
 
 
 app.command()(scaling)
+app.command()(index)
+app.command()(runs)
 app.command()(estimate)
 app.add_typer(dashboards)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from greenai import grid
 from greenai.analysis.intensity import Yearly, mean_over
 from greenai.intensity_file import read_intensity
 from greenai.units import NS_PER_S, emissions_g
@@ -47,6 +46,7 @@ class Emissions:
         series: Intensity over time; None takes the yearly factor alone.
 
     Example:
+        >>> from greenai import grid
         >>> emissions = Emissions(grid.intensity("FRA"), pue=None)
         >>> emissions.add(3.6e6, 0, 10**9)
         >>> emissions.grams == grid.intensity("FRA").g_per_kwh
@@ -133,14 +133,11 @@ def read_foretelling(path: str) -> IntensitySeries:
     return read_intensity(Path(path).expanduser(), now_utc_ns=LATER_NS)
 
 
-def emissions_of(
-    country: str | None, region: str | None, pue: float | None, intensity_file: str | None
-) -> Emissions:
+def emissions_of(yearly: Intensity, pue: float | None, intensity_file: str | None) -> Emissions:
     """Emissions of a run by its settings.
 
     Args:
-        country: ISO 3166 alpha-3 code; None takes the world average.
-        region: Region of it.
+        yearly: Factor of the place.
         pue: Power usage effectiveness.
         intensity_file: CSV of the user's; its rows may lie in the future.
 
@@ -148,7 +145,7 @@ def emissions_of(
         What adds them up.
 
     Raises:
-        GridError: A place is unknown or the file is none.
+        GridError: The file cannot be read, or a row is none.
     """
     series = None if intensity_file is None else read_foretelling(intensity_file)
-    return Emissions(grid.intensity(country, region), pue, series)
+    return Emissions(yearly, pue, series)

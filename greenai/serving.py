@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenai.analysis.node import ALL_NODES
-from greenai.errors import GreenAIError
 from greenai.exporters.figures import Bounds, DeviceFigures, Figures
 from greenai.exporters.live_file import figures_to_json
-from greenai.live.clock import anchor
-from greenai.live.shared import METRICS_PORT, Totals
+from greenai.live.clock import anchor, monotonic_ns
+from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
+from greenai.local_ranks import LocalRanks
 from greenai.metrics import BY_NAME, PHASES
-from greenai.neighbours import Neighbours
+from greenai.outlets import are_wanted
 from greenai.tally import GAUGES, Tally
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greenai.analysis.running import MarkRow, ReadingRow
-    from greenai.exporters.endpoint import Endpoint
     from greenai.live.sampler import Sampler
     from greenai.live.shared import Region
+    from greenai.outgoing import Outgoing
     from greenai.sensors.base import Channel
 
 OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
+ASKED_WAIT_S = 0.1
+"""A scrape waits no longer than this for newer figures."""
+FRESH_NS = NS_PER_S // 5
+"""Figures are not brought up to date again for a scrape that comes sooner, however many come."""
 G_PER_KG = 1000.0
 
 
@@ -50,16 +57,23 @@ class Serving:
         self._totals = Totals()
         self._errors: dict[str, float] = {}
         self._late_s = math.nan
-        self._endpoint: Endpoint | None = None
+        self._settled_ns = 0
         self._started = anchor()
         self._continues = Path(config["attempt_folder"], "manifest.json").exists()
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
         launches = list(Path(config["run_folder"], "launches").glob("*/"))
         self._attempt = max(0, len(launches) - 1)
         self._figures = self._new_figures()
-        self._neighbours = Neighbours(Path(config["attempt_folder"]), config["manifest"]["host"])
-        if config["metrics_port"] is not None and config["manifest"]["local_rank"] == 0:
-            self._serve(config["metrics_address"], config["metrics_port"])
+        self._others = LocalRanks(Path(config["attempt_folder"]), config["manifest"]["host"])
+        self._ask: Callable[[], None] | None = None
+        self._settled = threading.Event()
+        self._outgoing: Outgoing | None = None
+        if are_wanted(config):
+            from greenai.outgoing import Outgoing  # noqa: PLC0415 - takes megabytes
+
+            self._outgoing = Outgoing(self.figures, config)
+            port = self._outgoing.port
+            self._region.header[METRICS_PORT] = 1 << 32 if port is None else port
         gc.collect()
         gc.freeze()
 
@@ -76,7 +90,7 @@ class Serving:
     def settle(self, sampler: Sampler, *, closed: bool = False) -> Totals:
         """Bring the figures up to date and return the totals."""
         opening = any(thread.opening for thread in sampler.sensing)
-        age_s = (anchor().monotonic_ns - sampler.started_ns) / NS_PER_S
+        age_s = (monotonic_ns() - sampler.started_ns) / NS_PER_S
         self._tally.settle(closed=closed, wait=opening and age_s < OPENING_S and not closed)
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._late_s = sampler.late_p95_s()
@@ -84,6 +98,11 @@ class Serving:
             Totals(closed=closed) if self._continues else self._tally.totals(closed=closed)
         )
         self._figures = self._new_figures()
+        self._settled_ns = monotonic_ns()
+        self._ask = sampler.ask
+        self._settled.set()
+        while self._outgoing is not None and self._outgoing.troubles:
+            sampler.say("delivery_failed", self._outgoing.troubles.popleft())
         return self._totals
 
     def live(self) -> dict[str, Any]:
@@ -103,29 +122,32 @@ class Serving:
         }
 
     def figures(self) -> list[Figures]:
-        """What one scrape shows: this rank as of the latest settling, and the others of the host.
+        """What one scrape shows: this rank, settled now by its own loop, and the host's others.
 
-        Nothing is computed here, so that a scrape costs the same however long the run is.
+        Figures as of the last regular settling would be up to a second old, by turns more and less:
+        at 15 s a scrape, ``rate`` over a minute would be off by 2 %. Only the tail since the last
+        settling is new, so that a scrape costs the same however long the run is.
         """
-        return [self._figures, *self._neighbours.figures()]
+        is_old = monotonic_ns() - self._settled_ns > FRESH_NS
+        if self._ask is not None and is_old and not self._totals.closed:
+            self._settled.clear()
+            self._ask()
+            self._settled.wait(ASKED_WAIT_S)
+        return [self._figures, *self._others.figures()]
 
     def close(self) -> None:
-        """Stop serving."""
-        if self._endpoint is not None:
-            self._endpoint.close()
+        """Begin to carry the final totals out; ``finish`` waits for that."""
+        if self._outgoing is not None:
+            self._outgoing.end(quickly=self._is_awaited())
 
-    def _serve(self, address: str, port: int) -> None:
-        from greenai.exporters.prometheus import serve  # noqa: PLC0415 - only where it is wanted
+    def finish(self) -> None:
+        """Wait until the final totals are out, where they are carried at all; then stop serving."""
+        if self._outgoing is not None:
+            self._outgoing.finish(quickly=self._is_awaited())
 
-        try:
-            self._endpoint = serve(self.figures, address, port=port)
-        except (OSError, GreenAIError) as error:
-            self._region.header[METRICS_PORT] = 1 << 32
-            print(f"/metrics is not served at {address}:{port}: {error}")  # noqa: T201 - sampler.log
-            return
-        if self._endpoint.warning:
-            print(self._endpoint.warning, flush=True)  # noqa: T201 - sampler.log
-        self._region.header[METRICS_PORT] = self._endpoint.port
+    def _is_awaited(self) -> bool:
+        """Whether the training waits for the end of this process."""
+        return int(self._region.header[STOP_ASKED]) > 1
 
     def _new_figures(self) -> Figures:
         tally, settings = self._tally, self._settings

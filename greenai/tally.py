@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from greenai import grid
 from greenai.analysis.embodied import embodied_g
 from greenai.analysis.meters import RunningMeters
 from greenai.analysis.outlook import Outlook
@@ -46,9 +47,8 @@ class Tally:
     def __init__(self, settings: Mapping[str, Any], intensity_file: str | None) -> None:
         self.settings = settings
         self.running = RunningAttribution()
-        self.emissions = emissions_of(
-            settings["country"], settings["region"], settings["pue"], intensity_file
-        )
+        place = (settings[name] for name in ("country", "region", "intensity_table"))
+        self.emissions = emissions_of(grid.intensity(*place), settings["pue"], intensity_file)
         self.told = Told()
         self.steps = 0
         self.sums = {"batches": 0.0, "tokens": 0.0, "samples": 0.0, "flops": 0.0}

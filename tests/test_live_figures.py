@@ -22,7 +22,7 @@ from greenai.emitted import Emissions
 from greenai.exporters.figures import DeviceFigures, Figures
 from greenai.exporters.live_file import figures_to_json
 from greenai.exporters.prometheus import registry_of
-from greenai.neighbours import STALE_NS, Neighbours
+from greenai.local_ranks import STALE_NS, LocalRanks
 from greenai.record.types import NOTE, VALUE
 from greenai.sensors.base import Channel
 
@@ -59,10 +59,10 @@ def write_rank(run: Path, rank: int, *, host: str = HERE, energy_j: float = 1.0,
     return path
 
 
-def neighbours_of(run: Path, rank: int = 0) -> Neighbours:
+def neighbours_of(run: Path, rank: int = 0) -> LocalRanks:
     folder = run / f"rank-{rank}" / "attempt-a"
     folder.mkdir(parents=True, exist_ok=True)
-    return Neighbours(folder, HERE)
+    return LocalRanks(folder, HERE)
 
 
 def test_only_ranks_of_this_launch_on_this_host_that_still_write_are_shown(tmp_path: Path) -> None:
@@ -120,13 +120,13 @@ def test_a_file_that_did_not_change_is_not_read_again(
 ) -> None:
     write_rank(tmp_path, 1)
     around, reads = neighbours_of(tmp_path), []
-    real = Neighbours.figures.__globals__["read_live"]
+    real = LocalRanks.figures.__globals__["read_live"]
 
     def counted(path: Path) -> object:
         reads.append(path)
         return real(path)
 
-    monkeypatch.setattr("greenai.neighbours.read_live", counted)
+    monkeypatch.setattr("greenai.local_ranks.read_live", counted)
     for _ in range(5):
         assert len(around.figures(1)) == 1
     assert len(reads) == 1

@@ -11,8 +11,8 @@ from greenai.record.types import VALUE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EXPERTS_MAX = 256
-"""A reading of more experts is not kept one by one: each would be a series of its own."""
+EXPERTS_MAX = 64
+"""Experts that are kept one by one, the first ones: each is a series of its own to Prometheus."""
 _IMBALANCE = ROUTER_FACTS[0]
 _FACTS = ("loss", PLANNED_STEPS, _IMBALANCE)
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 import greenai.callbacks.trainers
 from greenai.live.shared import Totals
+from greenai.metrics import PLANNED_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ class Launched:
     """What the callback needs of a launch: an id that the ranks can share."""
 
     launch_id: str = "launch"
+    rank: int = 0
+    world_size: int = 1
     shared: bool = False
 
 
@@ -54,6 +57,7 @@ class RecordingTracker:
         self.run_folder = settings.run_folder()
         self.launch = Launched()
         self.calls: list[tuple[Any, ...]] = []
+        self.planned: list[float] = []
         self.active = False
         self.known = Totals(steps=0.0)
 
@@ -85,7 +89,10 @@ class RecordingTracker:
         self.calls.append(("step", facts))
 
     def value(self, name: str, value: float, index: int) -> None:
-        self.calls.append(("value", name, value, index))
+        if name == PLANNED_STEPS:
+            self.planned.append(value)
+        else:
+            self.calls.append(("value", name, value, index))
 
     def totals(self) -> Totals:
         return self.known

@@ -25,7 +25,7 @@ NEIGHBOURS_MAX = 64
 _RANK = re.compile(r"rank-(\d{1,6})")
 
 
-class Neighbours:
+class LocalRanks:
     """The other ranks of one launch of one run, as far as they are on this host.
 
     Args:
@@ -37,7 +37,7 @@ class Neighbours:
         >>> import tempfile, pathlib
         >>> alone = pathlib.Path(tempfile.mkdtemp()) / "rank-0" / "attempt-a"
         >>> alone.mkdir(parents=True)
-        >>> Neighbours(alone, "0123456789abcdef").figures()
+        >>> LocalRanks(alone, "0123456789abcdef").figures()
         []
     """
 
