@@ -56,6 +56,7 @@ class Serving:
         self._tally = Tally(self._settings, config.get("intensity_file"))
         self._totals = Totals()
         self._errors: dict[str, float] = {}
+        self._said: set[str] = set()
         self._late_s = math.nan
         self._settled_ns = 0
         self._started = anchor()
@@ -92,6 +93,10 @@ class Serving:
         opening = any(thread.opening for thread in sampler.sensing)
         age_s = (monotonic_ns() - sampler.started_ns) / NS_PER_S
         self._tally.settle(closed=closed, wait=opening and age_s < OPENING_S and not closed)
+        word, sentence = self._tally.emissions.shortfall()
+        if word and word not in self._said:
+            self._said.add(word)
+            sampler.say(word, sentence)
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._late_s = sampler.late_p95_s()
         self._totals = (
