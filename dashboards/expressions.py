@@ -150,8 +150,8 @@ def counted(family: str, *matchers: str) -> str:
 def facility_energy() -> str:
     """Energy of the chosen runs so far with PUE; without it where none is known. By process."""
     own = f"sum by ({', '.join(_OWN)}) ({energy()})"
-    pue = f"max by ({', '.join(_OWN)}) ({highest('greenai_pue_ratio', RUNS)})"
-    return f"{own} * {pue} or {own}"
+    pue = f"max by (run_id, attempt) ({highest('greenai_pue_ratio', RUNS)})"  # of rank 0 alone
+    return f"{own} * on (run_id, attempt) group_left () {pue} or {own}"
 
 
 def idle_energy() -> str:

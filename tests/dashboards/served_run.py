@@ -1,10 +1,13 @@
-"""A run for the dashboards to show: trains nothing, on simulated GPUs, until its input closes.
+"""A run for the dashboards to show: trains nothing, on simulated GPUs, until it is killed.
+
+Without RANK in its environment it is stopped soon and continued as a second attempt.
 
 python served_run.py FOLDER VARIANT PROJECT EXPERTS STEP_S PDU_FILE
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -43,7 +46,9 @@ def train(tracker: greenai.Tracker, steps: range) -> None:
 
 
 Path(pdu).write_text("utc,watts\n", encoding="utf-8")
-with greenai.track(folder, **SETTINGS) as first:  # type: ignore[arg-type] # settings of many types
-    train(first, range(2))
-with greenai.track(folder, resume=True, metrics_port=0, **SETTINGS) as second:  # type: ignore[arg-type] # the same
-    train(second, range(2, 100_000))
+restarted = "RANK" not in os.environ
+if restarted:
+    with greenai.track(folder, **SETTINGS) as first:  # type: ignore[arg-type] # of many types
+        train(first, range(2))
+with greenai.track(folder, resume=restarted, metrics_port=0, **SETTINGS) as tracker:  # type: ignore[arg-type] # the same
+    train(tracker, range(2, 100_000))

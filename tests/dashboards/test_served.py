@@ -7,6 +7,7 @@ every expression is asked as Grafana asks it. Grafana's server itself is not her
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import shutil
@@ -18,7 +19,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from simulation.fake_nvml import FakeNvml
+from simulation.fake_nvml import FakeNvml, uuid_of
 from simulation.grafana_text import Asked, asked, filled_in, looked_up
 from simulation.prometheus_server import Prometheus, prometheus
 
@@ -54,7 +55,8 @@ class World(NamedTuple):
     answers: dict[str, list[dict[str, Any]]]
 
 
-def started(folder: Path, variant: str, nvml: FakeNvml) -> subprocess.Popen[bytes]:
+def started(folder: Path, variant: str, nvml: FakeNvml) -> list[subprocess.Popen[bytes]]:
+    """Processes of a run: dense has two ranks with a GPU each, the others one that restarts."""
     idle = {"idle": "1"} if variant == "dense" else {}
     environment = nvml.environment(gpus=2, low_w=GPUS_W[variant], **idle)
     project = "vision" if variant == "window" else "text"
@@ -62,7 +64,17 @@ def started(folder: Path, variant: str, nvml: FakeNvml) -> subprocess.Popen[byte
     pace = {"dense": "0.1", "moe": "0.15", "window": "0.05"}[variant]
     pdu = str(folder / f"{variant}.csv")
     words = [str(folder / f"{variant}-0"), variant, project, experts, pace, pdu]
-    return subprocess.Popen([sys.executable, str(SCRIPT), *words], env=environment)
+    several: list[dict[str, str]] = [{}]
+    if variant == "dense":
+        launch = {"TORCHELASTIC_RUN_ID": "job", "WORLD_SIZE": "2"}
+        several = [
+            {**launch, "RANK": str(rank), "LOCAL_RANK": str(rank), "GREENAI_DEVICES": uuid_of(rank)}
+            for rank in range(2)
+        ]
+    return [
+        subprocess.Popen([sys.executable, str(SCRIPT), *words], env={**environment, **own})
+        for own in several
+    ]
 
 
 def told_by(folder: Path, process: subprocess.Popen[bytes]) -> tuple[str, int]:
@@ -99,10 +111,10 @@ def world(
     install(folder, FILES)
     with contextlib.ExitStack() as stack:
         runs = {name: started(folder, name, FakeNvml(compiled_nvml)) for name in GPUS_W}
-        for run in runs.values():
-            stack.callback(run.wait, 20)
-            stack.callback(run.kill)
-        told = {name: told_by(folder / f"{name}-0", run) for name, run in runs.items()}
+        for process in itertools.chain(*runs.values()):
+            stack.callback(process.wait, 20)
+            stack.callback(process.kill)
+        told = {name: told_by(folder / f"{name}-0", run[0]) for name, run in runs.items()}
         ids = {name: run_id for name, (run_id, _) in told.items()}
         ports = [port for _, port in told.values()]
         server = stack.enter_context(prometheus(folder, ports, [folder / FILES["rules"].path]))
@@ -209,6 +221,12 @@ def test_all_attempts_count(world: World) -> None:
     assert runs[""] == 3
     (began,) = of(world, "greenai / Run: Restart")
     assert began["attempt"] == "1"
+
+
+def test_every_rank_counts_once(world: World, shipped: dict[str, dict[str, Any]]) -> None:
+    by_device = expr_of(shipped["run"], "Power by device", run=world.ids["dense"])
+    seen = {(row["rank"], row["device"]) for row in world.server.over(by_device, 5)}
+    assert seen == {("0", "gpu0"), ("1", "gpu1")}
 
 
 def test_only_the_idle_gpu_is_idle(world: World) -> None:
