@@ -126,8 +126,16 @@ def price() -> build.TextBoxVariable:
     )
 
 
-def event(name: str, color: str, expr: str, text: str) -> Event:
-    """Draw a line across all panels where an expression has a sample."""
+def event(name: str, color: str, expr: str, text: str, *, at_value: bool = False) -> Event:
+    """Draw a line across all panels where an expression has a sample.
+
+    Args:
+        name: Of all events of the kind.
+        color: Of the line.
+        expr: PromQL; it has a sample above 0 at the event.
+        text: Of one event; ``{{label}}`` is filled in.
+        at_value: Whether the sample's value is the event's time, in Unix milliseconds.
+    """
     return (
         build.AnnotationQuery()
         .name(name)
@@ -139,6 +147,7 @@ def event(name: str, color: str, expr: str, text: str) -> Event:
         .title_format(name)
         .text_format(text)
         .tag_keys("run_id")
+        .use_value_for_time(at_value)
     )
 
 

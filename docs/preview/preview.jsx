@@ -79,7 +79,7 @@ const Boxed = ({ draw, width, height }) => {
   return <div ref={box} />;
 };
 const shown = (unit) => (value) => formattedValueToString(getValueFormat(unit)(value));
-const axis = (config) => ({ font: '11px Inter, sans-serif', size: 68, label: config.custom.axisLabel, labelSize: 18,
+const axis = (config) => ({ font: '11px Inter, sans-serif', size: 84, label: config.custom.axisLabel, labelSize: 18,
   values: (_, ticks) => ticks.map(shown(config.unit)), grid: { stroke: '#eee' } });
 
 // XY charts, heatmaps and tables of that kind are not in Grafana's library: the same rows, drawn by its plotting library.

@@ -136,6 +136,17 @@ def test_lines_against_something_are_parted_by_their_labels(every: list[Asked]) 
             assert labels_of(promql.parse(one.expr)) == {*keys, "run_id"}, one.where
 
 
+def test_links_lead_to_a_dashboard_and_fill_its_variables(shipped: Shipped) -> None:
+    names = {one["name"] for one in shipped["run"]["templating"]["list"]}
+    links = re.findall(r'"url": "(.*?)"', text_of("fleet"))
+    assert len(links) == 2
+    for link in links:
+        path, _, words = link.partition("?")
+        assert path == f"/d/{shipped['run']['uid']}"
+        assert set(re.findall(r"var-(\w+)=", words)) <= names
+        assert "${datasource:queryparam}" in words
+
+
 @pytest.mark.parametrize(
     ("expr", "reason"),
     [

@@ -221,6 +221,8 @@ def test_all_attempts_count(world: World) -> None:
     assert runs[""] == 3
     (began,) = of(world, "greenai / Run: Restart")
     assert began["attempt"] == "1"
+    assert 0 < time.time() - min(began[""]) / 1e3 < 120
+    assert min(began[""]) == max(began[""])
 
 
 def test_every_rank_counts_once(world: World, shipped: dict[str, dict[str, Any]]) -> None:
