@@ -23,7 +23,7 @@ from simulation.fake_nvml import FakeNvml, uuid_of
 from simulation.grafana_text import Asked, asked, filled_in, looked_up
 from simulation.prometheus_server import Prometheus, prometheus
 
-from greenai.dashboards import FILES, install
+from greenai.dashboards import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,10 @@ def world(
     if shutil.which("prometheus") is None:
         pytest.skip("Prometheus is not installed: make servers")
     folder = tmp_path_factory.mktemp("served")
-    install(folder, FILES)
+    rules = folder / "rules.yaml"
+    shown = text_of("rules")
+    assert "interval: 15s" in shown
+    rules.write_text(shown.replace("interval: 15s", "interval: 1s"), encoding="utf-8")
     with contextlib.ExitStack() as stack:
         runs = {name: started(folder, name, FakeNvml(compiled_nvml)) for name in GPUS_W}
         for process in itertools.chain(*runs.values()):
@@ -117,7 +120,7 @@ def world(
         told = {name: told_by(folder / f"{name}-0", run[0]) for name, run in runs.items()}
         ids = {name: run_id for name, (run_id, _) in told.items()}
         ports = [port for _, port in told.values()]
-        server = stack.enter_context(prometheus(folder, ports, [folder / FILES["rules"].path]))
+        server = stack.enter_context(prometheus(folder, ports, [rules]))
         values = {
             "project": ".*",
             "variant": ".*",
