@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from greenai.callbacks.gpu_clock import clock_in_use
-from greenai.callbacks.loop import Loop
+from greenai.callbacks.loop import Loop, Meeting
+from greenai.live.launch import lightning_launch
 from greenai.live.tracker import Tracker
 from greenai.metrics import PLANNED_STEPS
 
@@ -85,8 +86,12 @@ def start_tracker(
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch
-    elif (loop.world_size or 1) > 1 and loop.strategy is not None:
-        _agree(tracker, loop.strategy)
+    elif (loop.world_size or 1) > 1 and loop.meeting is not None and not tracker.launch.shared:
+        tracker.launch = lightning_launch(
+            tracker.launch, loop.meeting.address, loop.meeting.port, loop.meeting.nodes
+        )
+        tracker.run_folder = settings.run_folder(date=tracker.launch.date)
+        tracker.run_id = restored_run_id or tracker.launch.new_run_id(tracker.run_folder)
     return tracker.start()
 
 
@@ -98,8 +103,17 @@ def loop_of(trainer: Any) -> Loop:
         rank=trainer.global_rank,
         local_rank=trainer.local_rank,
         world_size=trainer.world_size,
-        strategy=trainer.strategy,
+        meeting=meeting_of(trainer.strategy),
     )
+
+
+def meeting_of(strategy: Any) -> Meeting | None:
+    """Say where the ranks of a strategy of Lightning's meet; None where it is of one process."""
+    environment = getattr(strategy, "cluster_environment", None)
+    if environment is None:
+        return None
+    nodes = getattr(strategy, "num_nodes", 1)
+    return Meeting(environment.main_address, environment.main_port, nodes)
 
 
 def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
@@ -120,20 +134,6 @@ def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
         return ()
     uuid = getattr(torch.cuda.get_device_properties(root_device), "uuid", None)
     return None if uuid is None else (f"GPU-{uuid}",)
-
-
-def _agree(tracker: Tracker, strategy: Any) -> None:
-    """Let all ranks take rank 0's launch, folder and run, once, before anything is started.
-
-    Lightning's own launcher gives its processes no common id, and a folder with the time in its
-    name differs from rank to rank. A collective call is safe here: every rank comes through
-    setup, and Lightning's ModelCheckpoint makes the same call there.
-    """
-    launch_id, folder, run_id = strategy.broadcast(
-        (tracker.launch.launch_id, tracker.run_folder, tracker.run_id)
-    )
-    tracker.launch = dataclasses.replace(tracker.launch, launch_id=launch_id, shared=True)
-    tracker.run_folder, tracker.run_id = folder, run_id
 
 
 def planned_steps(trainer: Any, pl_module: Any) -> float | None:

@@ -84,8 +84,12 @@ class Settings:
         host = self.metrics_address
         return f"{self.metrics.scheme}://{f'[{host}]' if ':' in host else host}:{port}/metrics"
 
-    def run_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
+    def run_folder(self, environment: Mapping[str, str] = os.environ, date: str = "") -> Path:
         """Fill in the folder's template.
+
+        Args:
+            environment: Names the job.
+            date: What all ranks of a launch take for ``{date}``; empty is the time of now.
 
         Raises:
             OrderError: The template names something else than the four fields.
@@ -99,7 +103,7 @@ class Settings:
             "project": _as_folder(self.project) or "default",
             "variant": _as_folder(self.variant) or "default",
             "job_id": _as_folder(job_id or "") or "local",
-            "date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+            "date": date or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
         }
         try:
             return Path(self.folder.format_map(fields)).expanduser()

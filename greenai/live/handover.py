@@ -74,6 +74,8 @@ def attempt_facts(
         "local_rank": launch.local_rank,
         "world_size": launch.world_size,
         "restarts": launch.restarts,
+        "node_rank": launch.node_rank,
+        "array_task": launch.array_task,
         "started_utc": datetime.now(UTC).isoformat(),
         "host": host_id(),
         "warmup_s": settings.warmup_s,
