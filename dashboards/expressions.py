@@ -137,6 +137,18 @@ def by_run(gauge: str, ranks: str = "max") -> str:
     return short(f"{ranks} by (variant, run_id) ({joined(own, 'variant', ever=False)})")
 
 
+def newest_first() -> str:
+    """Runs of the chosen projects and variants, the one that began last first.
+
+    Its label ``shown`` is the variant and eight characters of the run.
+    """
+    began = highest("greenai_run_start_time_seconds", RANK_0)
+    own = f"max by ({', '.join(_OWN)}) ({began})"
+    told = f"max by (variant, run_id) ({joined(own, 'variant')})"
+    named = f'label_join({short(told)}, "shown", " ", "variant", "run")'
+    return f"sort_desc({named})".replace(f",{RUNS}", "")  # a choice cannot rest on itself
+
+
 def energy(*matchers: str) -> str:
     """Energy of the chosen runs so far, by series."""
     return highest(ENERGY, RUNS, *matchers)

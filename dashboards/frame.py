@@ -8,6 +8,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 
+from greenai.dashboards.expressions import newest_first
 from greenai.dashboards.panels import SOURCE
 
 if TYPE_CHECKING:
@@ -103,16 +104,23 @@ def which(*, several: bool) -> list[build.QueryVariable]:
     """Project, variant and run, each narrowing the next."""
     info = "greenai_run_info"
     by_project = 'project=~"$project"'
+    by_variant = f'{by_project},variant=~"$variant"'
     return [
         chooser("project", "Project", f"label_values({info}, project)"),
         chooser("variant", "Variant", f"label_values({info}{{{by_project}}}, variant)"),
-        chooser(
-            "run",
-            "Run",
-            f'label_values({info}{{{by_project},variant=~"$variant"}}, run_id)',
-            several=several,
-        ),
+        chooser("run", "Run", f"label_values({info}{{{by_variant}}}, run_id)")
+        if several
+        else _newest_run(),
     ]
+
+
+def _newest_run() -> build.QueryVariable:
+    """One run, the newest where none is chosen, shown by its variant: identities say nothing."""
+    return (
+        chooser("run", "Run", f"query_result({newest_first()})", several=False)
+        .regex('/run_id="(?<value>[^"]+)".*shown="(?<text>[^"]+)"/')
+        .sort(dashboard.VariableSort.DISABLED)
+    )
 
 
 def price() -> build.TextBoxVariable:

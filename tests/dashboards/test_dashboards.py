@@ -165,10 +165,13 @@ def test_a_label_or_name_that_is_made_up_is_seen(expr: str, reason: str) -> None
 
 def test_variables_are_asked_of_what_there_is(shipped: Shipped) -> None:
     for dashboard in shipped.values():
-        found = looked_up(dashboard)
-        assert {"project", "variant", "run"} <= set(found)
-        for selector, label in found.values():
-            assert label in labels_of(promql.parse(filled_in(selector, ANY)))
+        found = list(looked_up(dashboard))
+        assert {"project", "variant", "run"} <= {one.name for one in found}
+        for place, one in enumerate(found):
+            labels = labels_of(promql.parse(filled_in(one.expr, ANY)))
+            assert {one.label} <= labels or {"run_id", "shown"} <= labels
+            later = {other.name for other in found[place:]}
+            assert not {name for name in later if f"${name}" in one.expr}, one
 
 
 def test_every_family_but_a_few_is_shown(every: list[Asked]) -> None:

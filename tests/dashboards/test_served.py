@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from simulation.fake_nvml import FakeNvml, uuid_of
-from simulation.grafana_text import Asked, asked, filled_in, looked_up
+from simulation.grafana_text import Asked, asked, choices, filled_in, looked_up
 from simulation.prometheus_server import Prometheus, prometheus
 
 from greenai.dashboards import text_of
@@ -173,9 +173,19 @@ def test_every_variable_has_values(world: World, shipped: dict[str, dict[str, An
         "baseline": {"dense", "moe"},
     }
     for dashboard in shipped.values():
-        for name, (selector, label) in looked_up(dashboard).items():
-            found = world.server.values_of(label, filled_in(selector, chosen))
-            assert set(found) == expected[name], name
+        for one in looked_up(dashboard):
+            expr = filled_in(one.expr, chosen)
+            if one.label:
+                found = world.server.values_of(one.label, expr)
+            else:
+                series = world.server.latest(expr)
+                began = [row[""] for row in series]
+                assert began == sorted(began, reverse=True)
+                shown = choices(one.regex, series)
+                named = {world.ids[name]: f"{name} {world.ids[name][:8]}" for name in world.ids}
+                assert all(named[run_id] == text for run_id, text in shown.items())
+                found = list(shown)
+            assert set(found) == expected[one.name], one.name
 
 
 def test_power_is_that_of_the_simulated_gpus(

@@ -54,14 +54,43 @@ def asked(dashboard: Mapping[str, Any]) -> Iterator[Asked]:
         yield Asked(f"{title}: {event['name']}", event["expr"], False, {}, legend)
 
 
-def looked_up(dashboard: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Selector and label of each variable that asks the data source."""
-    found = {}
+class LookedUp(NamedTuple):
+    """What a variable asks the data source.
+
+    Attributes:
+        name: Of the variable.
+        expr: Selector or, where there is no label, expression.
+        label: Whose values are taken; empty where those of an expression's series are.
+        regex: Takes value and text from a series as it is written, in Python's form.
+    """
+
+    name: str
+    expr: str
+    label: str
+    regex: str
+
+
+def looked_up(dashboard: Mapping[str, Any]) -> Iterator[LookedUp]:
+    """What the variables ask the data source."""
     for variable in dashboard["templating"]["list"]:
-        if variable["type"] == "query":
-            match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"])
+        if variable["type"] != "query":
+            continue
+        regex = variable.get("regex", "").strip("/").replace("(?<", "(?P<")
+        if match := re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]):
+            yield LookedUp(variable["name"], match[1], match[2], regex)
+        else:
+            match = re.fullmatch(r"query_result\((.+)\)", variable["query"])
             assert match, variable["query"]
-            found[variable["name"]] = (match[1], match[2])
+            yield LookedUp(variable["name"], match[1], "", regex)
+
+
+def choices(regex: str, series: list[dict[str, Any]]) -> dict[str, str]:
+    """Text by value, in order, of the series of an expression, as Grafana writes and reads them."""
+    found = {}
+    for row in series:
+        labels = ",".join(f'{name}="{value}"' for name, value in row.items() if name)
+        if match := re.search(regex, f"{{{labels}}} {row['']}"):
+            found[match["value"]] = match["text"]
     return found
 
 

@@ -87,6 +87,9 @@ def _called(node: promql.Call, recorded: dict[str, set[str]] | None) -> set[str]
     if node.func.name == "label_replace":
         _must_have(found, {node.args[3].val}, node)
         return found | {node.args[1].val}
+    if node.func.name == "label_join":
+        _must_have(found, {one.val for one in node.args[3:]}, node)
+        return found | {node.args[1].val}
     return found - {"le"} if node.func.name == "histogram_quantile" else found
 
 
