@@ -101,8 +101,8 @@ class Emissions:
         about = "" if self._series is None else self._series.source
         if self.open_j > 0:
             return "intensity_open", (
-                f"{about} has no figure for a part of the run, and no yearly factor of the same kind "
-                "fills it: live emissions are unknown from there on"
+                f"{about} has no figure for a part of the run, and no yearly factor of the same "
+                "kind fills it: live emissions are unknown from there on"
             )
         if self.filled_j > 0:
             return "intensity_filled", (
