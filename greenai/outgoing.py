@@ -34,6 +34,8 @@ LINGER_MAX_S = 60.0
 """Longest that the endpoint stays for one more scrape, which brings the final totals."""
 SCRAPES = 8
 """Scrapes remembered to tell how often one comes: several may scrape, by turns."""
+EXTRAS = {"remote_write": "push", "otlp": "otlp"}
+"""What brings the libraries of a way out."""
 TROUBLES_MAX = 20
 
 
@@ -224,6 +226,7 @@ class Outgoing:
             "textfile": self._to_textfile,
             "pushgateway": self._to_pushgateway,
             "remote_write": self._to_remote_write,
+            "otlp": self._to_otlp,
         }
         ways = []
         for name, make in makers.items():
@@ -234,7 +237,7 @@ class Outgoing:
             except ImportError as error:
                 self._trouble(
                     f"{name} needs {error.name}, which is not installed: nothing is sent. "
-                    'pip install "greenai[push]"'
+                    f'pip install "greenai[{EXTRAS[name]}]"'
                 )
         return ways
 
@@ -267,6 +270,11 @@ class Outgoing:
 
         receiver = self._receiver("remote-write", "remote_write")
         return RemoteWriter(receiver, self._registry).deliver
+
+    def _to_otlp(self) -> Way:
+        from greenai.exporters.otlp import OtlpSender  # noqa: PLC0415 - an extra
+
+        return OtlpSender(self._receiver("OTLP", "otlp"), self._registry).deliver
 
     def _receiver(self, name: str, outlet: str) -> Receiver:
         authorization = self._environment.get(authorization_variable(outlet)) or None

@@ -191,6 +191,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "google": {"exporters.remote_write"},
     "cramjam": {"exporters.remote_write"},
+    "opentelemetry": {"exporters.otlp"},
     "codecarbon": {
         "sensors.codecarbon",
         "sensors.codecarbon_check",
@@ -409,6 +410,7 @@ def test_third_parties_are_declared_as_dependencies() -> None:
         "pynvml": "nvidia-ml-py",
         "huggingface_hub": "huggingface-hub",
         "google": "protobuf",
+        "opentelemetry": "opentelemetry-sdk",
         "yaml": "huggingface-hub",  # huggingface-hub brings it
         "pyhlml": "habana-pyhlml",
         "zeus_apple_silicon": "zeus-apple-silicon",

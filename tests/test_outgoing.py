@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -238,3 +239,14 @@ def test_who_is_waited_for_does_not_wait_for_a_scraper() -> None:
     before = time.monotonic()
     one.finish(quickly=True)
     assert time.monotonic() - before < 1.5
+
+
+@pytest.mark.parametrize(("way", "extra"), [("remote_write", "push"), ("otlp", "otlp")])
+def test_a_way_whose_library_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, way: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, f"greenai.exporters.{way}", None)
+    one = carried(port=0, **{way: receiver.url})
+    assert f'pip install "greenai[{extra}]"' in one.troubles[0]
+    assert one.port
+    one.finish()
