@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": {"sensors", "record", "settings"},
     "live.bootstrap": {"companion"},  # first lines of the new process: they hand over to its root
     "analysis": {"record.types", "sensors.base"},
-    "settings": {"grid", "sensors", "outlets", "exporters.access"},
+    "settings": {"grid", "sensors", "outlets", "exporters.access", "emitted"},
     "outlets": set(),
     "outgoing": {"outlets", "exporters"},
     "diagnosis": {"examination", "sensors.base", "sensors"},
@@ -90,6 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "commands": set(),
     "commands.options": {"analysis", "sensors"},
+    "commands.merge": {"api", "commands.terminal", "record"},
     "commands.scaling": {"api", "commands.terminal", "exporters"},
     "commands.terminal": set(),
     "commands.estimate": {
@@ -118,14 +119,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "companion": ANYTHING,
     "serving": {
         "live",
-        "record",
         "analysis",
         "exporters",
         "outgoing",
         "outlets",
-        "grid",
-        "sensors",
+        "local_ranks",
+        "tally",
+        "sensors.base",
     },
+    "local_ranks": {"exporters"},
+    "tally": {"live", "analysis", "exporters", "embodied", "emitted", "grid", "sensors.base"},
+    "emitted": {"analysis", "intensity_file"},
 }
 
 MAY_NAME_IN_TYPES: dict[str, set[str]] = {
@@ -133,6 +137,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "exporters": {"api"},
     "workloads": {"analysis"},
     "observation": {"run"},
+    "emitted": {"grid"},
     "planning.factors": {"planning.plan"},
     "planning.plan": {"run"},
     "planning.text": {"planning.budget"},
@@ -156,6 +161,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "lens",
         "crosscheck",
         "energy_utc",
+        "emitted",
         "statement",
     },
     "pyarrow": {"record", "exporters", "companion"},
@@ -171,6 +177,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "commands.factors",
         "commands.fleet",
         "commands.impacts",
+        "commands.merge",
         "commands.bench",
         "commands.options",
         "commands.report",
@@ -184,6 +191,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "zeus_apple_silicon": {"sensors.apple"},
     "pyhlml": {"sensors.habana"},
     "prometheus_client": {
+        "exporters.exposition",
         "exporters.prometheus",
         "exporters.textfile",
         "exporters.pushgateway",
