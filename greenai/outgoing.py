@@ -30,6 +30,8 @@ AGAIN_S = 2.0
 """A last delivery that failed is tried again after this, unless the receiver says otherwise."""
 FINISH_S = 30.0
 """A receiver that is down at the end is tried for this long."""
+OTHERS_S = 5.0
+"""Other ranks of the host have closed their totals by then, or are not waited for any longer."""
 LINGER_MAX_S = 60.0
 """Longest that the endpoint stays for one more scrape, which brings the final totals."""
 SCRAPES = 8
@@ -124,6 +126,7 @@ class Outgoing:
         collect: Gives the latest figures, of one rank or of several; called from any thread.
         config: What the training handed over.
         environment: Where secrets come from.
+        others_closed: Tells whether the host's other ranks have closed their totals.
 
     Attributes:
         port: Port that ``/metrics`` is served at; 0 where it is not asked for, None where it
@@ -136,6 +139,7 @@ class Outgoing:
         collect: Callable[[], Figures | Sequence[Figures]],
         config: Mapping[str, Any],
         environment: Mapping[str, str] = os.environ,
+        others_closed: Callable[[], bool] = lambda: True,
     ) -> None:
         from greenai.exporters.prometheus import registry_of  # noqa: PLC0415 - few runs want it
 
@@ -144,6 +148,7 @@ class Outgoing:
         self._collect = collect
         self._config = config
         self._environment = environment
+        self._others_closed = others_closed
         self._outlets = Outlets.from_json(config["metrics"])
         self._endpoint: Endpoint | None = None
         self._scraped_s: deque[float] = deque(maxlen=SCRAPES)
@@ -156,22 +161,21 @@ class Outgoing:
             for name, way in self._ways()
         ]  # fmt: skip
 
-    def end(self, *, quickly: bool = False) -> None:
-        """Begin the last deliveries: the totals are closed. Returns at once.
-
-        Args:
-            quickly: Whether the training waits for this process.
-        """
-        for delivery in self._deliveries:
-            delivery.end(AGAIN_S if quickly else FINISH_S)
-
     def finish(self, *, quickly: bool = False) -> None:
-        """Wait for the last deliveries, and for one more scrape where there were some; then close.
+        """Deliver a last time, wait for one more scrape where there were some, and close.
+
+        Called when the totals are closed. The host's other ranks, which end at about the same
+        time, are waited for a little, so that the last figures are those of all.
 
         Args:
             quickly: Whether the training waits for this process, which then waits for little.
         """
-        self.end(quickly=quickly)
+        within_s = AGAIN_S if quickly else FINISH_S
+        give_up_s = time.monotonic() + min(within_s, OTHERS_S)
+        while not self._others_closed() and time.monotonic() < give_up_s:
+            time.sleep(0.05)
+        for delivery in self._deliveries:
+            delivery.end(within_s)
         if not quickly:
             self._await_scrape()
         for delivery in self._deliveries:

@@ -55,6 +55,7 @@ def carried(
     *,
     port: int | None = None,
     address: str = "127.0.0.1",
+    others_closed: Callable[[], bool] = lambda: True,
     **told: Any,
 ) -> Outgoing:
     config = {
@@ -65,7 +66,7 @@ def carried(
         "run": {"run_id": "abc"},
     }
     figures = Figures(run_id="abc", attempt=0, tokens=7.0, info={"host": "h"})
-    return Outgoing(lambda: figures, config, environment or {})
+    return Outgoing(lambda: figures, config, environment or {}, others_closed)
 
 
 class Way:
@@ -250,3 +251,15 @@ def test_a_way_whose_library_is_missing_says_what_to_install(
     assert f'pip install "greenai[{extra}]"' in one.troubles[0]
     assert one.port
     one.finish()
+
+
+def test_the_last_delivery_waits_for_the_hosts_other_ranks(receiver: Receiver) -> None:
+    closed: list[bool] = []
+    one = carried(others_closed=lambda: bool(closed), pushgateway=receiver.url)
+    thread = threading.Thread(target=one.finish)
+    thread.start()
+    time.sleep(0.3)
+    assert not receiver.received
+    closed.append(True)
+    thread.join(5)
+    assert len(receiver.received) == 1
