@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenai.callbacks.plain import PlainTracker
 from greenai.errors import ComparisonError
-from greenai.live.active import phase
-from greenai.live.tracker import Tracker
+from greenai.live.active import phase, step, stop
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = [
     "load",
     "phase",
     "scaling",
+    "step",
+    "stop",
     "track",
     "write_comparison",
     "write_derived",
@@ -72,7 +76,7 @@ def track(
     intensity_file: StrPath | None = None,
     codecarbon_check: bool | None = None,
     config: Mapping[str, Any] | None = None,
-) -> Tracker:
+) -> PlainTracker:
     """Meter a plain training loop.
 
     Every argument may also come from ``GREENAI_<NAME>`` or the TOML file that
@@ -108,7 +112,7 @@ def track(
             ``flops_per_token_active``.
 
     Returns:
-        A tracker: use it in a ``with`` block, or call ``start`` and ``stop``.
+        A tracker: use it in a ``with`` block, as a decorator, or call ``start`` and ``stop``.
 
     Raises:
         GreenAIError: A setting is out of range or unknown.
@@ -141,7 +145,7 @@ def track(
         intensity_file=intensity_file,
         codecarbon_check=codecarbon_check,
     )
-    return Tracker(settings, config=config, find_hook=_gpu_clock)
+    return PlainTracker(settings, config=config, find_hook=_gpu_clock)
 
 
 def _gpu_clock() -> StepHook | None:
@@ -169,7 +173,7 @@ def load(
     """Read a run, live or finished, whole or killed.
 
     Args:
-        path: Run folder.
+        path: Run folder, or the URL of one, such as ``s3://bucket/runs/dense``.
         partial: Whether to take what lies before a damaged frame.
         country: Country of the grid, instead of the recorded one.
         region: Region of it.
@@ -188,14 +192,18 @@ def load(
         RecordError: The folder holds no run, or a damaged one.
         GridError: The country or the region is unknown.
     """
+    from greenai.fleet.places import at_hand  # noqa: PLC0415 - tracking needs no places
     from greenai.record.reader import open_record  # noqa: PLC0415 - loads pyarrow
     from greenai.run import Run  # noqa: PLC0415 - loads pandas
 
-    record = open_record(Path(path), partial=partial)
-    return Run(
-        record, country=country, region=region, pue=pue, pue_source=pue_source,
-        intensity=intensity, intensity_table=intensity_table, factors=factors,
-    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        record = open_record(stack.enter_context(at_hand(path)), partial=partial)
+        run = Run(
+            record, country=country, region=region, pue=pue, pue_source=pue_source,
+            intensity=intensity, intensity_table=intensity_table, factors=factors,
+        )  # fmt: skip
+        weakref.finalize(run, stack.pop_all().close)  # a copy of a URL's run lives as long as it
+    return run
 
 
 def compare(
@@ -358,6 +366,12 @@ def run_folders(pattern: StrPath) -> list[Path]:
         ComparisonError: There are none.
     """
     path = Path(pattern)
+    if "://" in str(pattern):
+        raise ComparisonError(
+            f"{pattern} is a URL.",
+            "Patterns and folders of runs are looked up on this machine only.",
+            "load each run: greenai.compare([greenai.load(url), ...], baseline=...)",
+        )
     if any(sign in str(pattern) for sign in "*?[") and not path.exists():
         root = Path(path.anchor or ".")
         matches = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
