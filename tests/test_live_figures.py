@@ -36,7 +36,8 @@ HERE = "0123456789abcdef"
 
 
 def write_rank(run: Path, rank: int, *, host: str = HERE, energy_j: float = 1.0, at: int = 0,
-               launch: str = "a", says: int | None = None, closed: bool = False) -> Path:  # fmt: skip
+               launch: str = "a", says: int | None = None,
+               closed: bool = False) -> Path:  # fmt: skip
     gpu = DeviceFigures(
         device="gpu0", kind="gpu", key=f"GPU-{rank}", energy_j_by_phase={"train_step": energy_j}
     )
