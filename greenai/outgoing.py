@@ -7,29 +7,28 @@ import itertools
 import os
 import socket
 import sys
-import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from greenai.errors import GreenAIError
 from greenai.exporters.access import Access, token_of
-from greenai.exporters.delivery import Receiver, UndeliveredError
+from greenai.exporters.delivery import Receiver
 from greenai.outlets import Outlets, authorization_variable
+from greenai.periodic import TROUBLES_MAX, Delivery, without_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from greenai.exporters.endpoint import Endpoint, Page, Request
     from greenai.exporters.figures import Figures
+    from greenai.periodic import Way
 
-FIRST_S = 1.0
-"""The first delivery comes this early, so that a short job is seen at all."""
-AGAIN_S = 2.0
-"""A last delivery that failed is tried again after this, unless the receiver says otherwise."""
 FINISH_S = 30.0
 """A receiver that is down at the end is tried for this long."""
+QUICK_S = 2.0
+"""The same, where the training waits for this process."""
 OTHERS_S = 5.0
 """Other ranks of the host have closed their totals by then, or are not waited for any longer."""
 LINGER_MAX_S = 60.0
@@ -38,85 +37,6 @@ SCRAPES = 8
 """Scrapes remembered to tell how often one comes: several may scrape, by turns."""
 EXTRAS = {"remote_write": "push", "otlp": "otlp"}
 """What brings the libraries of a way out."""
-TROUBLES_MAX = 20
-
-
-class Way(Protocol):
-    """One way out."""
-
-    def __call__(self, *, final: bool) -> None:
-        """Carry the latest figures out; the last ones where ``final``."""
-
-
-class Delivery:
-    """Calls one way out now and then, and a last time, in a thread that nobody waits for.
-
-    Args:
-        name: What people call it.
-        way: Raises UndeliveredError or GreenAIError where it fails.
-        interval_s: Seconds from one call to the next.
-        say: Takes a sentence; called once for each kind of failure.
-        only_last: Whether there is but the last call.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        way: Way,
-        *,
-        interval_s: float,
-        say: Callable[[str], None],
-        only_last: bool = False,
-    ) -> None:
-        self._name = name
-        self._way = way
-        self._interval_s = interval_s
-        self._say = say
-        self._said: set[str] = set()
-        self._only_last = only_last
-        self._ending = threading.Event()
-        self._give_up_s = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=f"greenai-{name}", daemon=True)
-        self._thread.start()
-
-    def end(self, within_s: float) -> None:
-        """Begin the last delivery; it is tried again for ``within_s``. Returns at once."""
-        if not self._ending.is_set():
-            self._give_up_s = time.monotonic() + within_s
-            self._ending.set()
-
-    def join(self) -> None:
-        """Wait for the last delivery, however it ends."""
-        self._thread.join(max(0.0, self._give_up_s - time.monotonic()) + AGAIN_S)
-
-    def _run(self) -> None:
-        wait_s = None if self._only_last else min(FIRST_S, self._interval_s)
-        while not self._ending.wait(wait_s):
-            wait_s = self._interval_s
-            self._try(final=False)
-        again_s = self._try(final=True)
-        while again_s is not None and time.monotonic() + again_s < self._give_up_s:
-            time.sleep(again_s)
-            again_s = self._try(final=True)
-
-    def _try(self, *, final: bool) -> float | None:
-        """Call it once; seconds until it is worth trying again, None where it is not needed."""
-        try:
-            self._way(final=final)
-        except UndeliveredError as error:
-            self._say_once(
-                error.reason + (" It is tried again." if error.again else " This is given up.")
-            )
-            return max(AGAIN_S, error.wait_s) if error.again else None
-        except GreenAIError as error:
-            self._say_once(f"{_without_path(self._name, error)} It is tried again.")
-            return AGAIN_S
-        return None
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said and len(self._said) < TROUBLES_MAX:
-            self._said.add(text)
-            self._say(text)
 
 
 class Outgoing:
@@ -170,7 +90,7 @@ class Outgoing:
         Args:
             quickly: Whether the training waits for this process, which then waits for little.
         """
-        within_s = AGAIN_S if quickly else FINISH_S
+        within_s = QUICK_S if quickly else FINISH_S
         give_up_s = time.monotonic() + min(within_s, OTHERS_S)
         while not self._others_closed() and time.monotonic() < give_up_s:
             time.sleep(0.05)
@@ -222,7 +142,7 @@ class Outgoing:
         except (OSError, GreenAIError) as error:
             if self._endpoint is None:
                 self.port = None
-            self._trouble(_without_path("file_sd", error))
+            self._trouble(without_path("file_sd", error))
 
     def _ways(self) -> list[tuple[str, Way]]:
         """What was asked for, by name; what cannot be begun is said and left out."""
@@ -313,14 +233,6 @@ class Outgoing:
     def _trouble(self, text: str) -> None:
         self.troubles.append(text)
         _log(text)
-
-
-def _without_path(name: str, error: OSError | GreenAIError) -> str:
-    """What went wrong, for the record, which holds no path of the user's."""
-    cause = error.__cause__ if isinstance(error, GreenAIError) else error
-    if isinstance(cause, OSError):
-        return f"The {name} cannot be written: {cause.strerror}."
-    return error.what if isinstance(error, GreenAIError) else str(error)
 
 
 def _the_same(figures: Figures) -> Figures:

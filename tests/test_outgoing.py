@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulation.receiver import Receiver
 
-from greenai import outgoing
+from greenai import outgoing, periodic
 from greenai.errors import RecordError
 from greenai.exporters.access import TOKEN_VARIABLE
 from greenai.exporters.delivery import UndeliveredError
 from greenai.exporters.figures import Figures
-from greenai.outgoing import Delivery, Outgoing
+from greenai.outgoing import Outgoing
 from greenai.outlets import Outlets
+from greenai.periodic import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +32,9 @@ TOKEN = "a-token-of-this-test"  # noqa: S105 - opens nothing
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "FIRST_S", 0.02)
-    monkeypatch.setattr(outgoing, "AGAIN_S", 0.1)
+    monkeypatch.setattr(periodic, "FIRST_S", 0.02)
+    monkeypatch.setattr(periodic, "AGAIN_S", 0.1)
+    monkeypatch.setattr(outgoing, "QUICK_S", 0.1)
     monkeypatch.setattr(outgoing, "FINISH_S", 2.0)
 
 
