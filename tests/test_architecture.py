@@ -89,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sensors.base",
     },
     "api": ANYTHING,
+    "estimating": {"api", "planning.plan", "planning.factors", "planning", "analysis"},
     "cli": ANYTHING,
     "commands": set(),
     "commands.options": {"analysis", "sensors"},
