@@ -33,7 +33,7 @@ OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
 ASKED_WAIT_S = 0.1
 """A scrape waits no longer than this for newer figures."""
-FRESH_NS = NS_PER_S // 5
+FRESH_NS = NS_PER_S // 20
 """Figures are not brought up to date again for a scrape that comes sooner, however many come."""
 G_PER_KG = 1000.0
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 WATTS = 250.0
 TOKEN = "a-token-of-this-test"  # noqa: S105 - opens nothing
-WINDOW_S = 20
+WINDOW_S = 30
 JOB = """
 import sys, time, pathlib, greenai
 folder, stop = sys.argv[1], pathlib.Path(sys.argv[2])
