@@ -64,7 +64,7 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         config: Facts of the run to keep with the record, JSON-safe.
         print_summary: Whether rank 0 prints a summary at the end.
         **settings: Settings of ``greenai.track``: variant, project, country, region, pue, sensors,
-            devices, metrics_port, metrics_address, warmup_s, resume.
+            devices, metrics_port, metrics_address, metrics, warmup_s, resume.
 
     Raises:
         OrderError: A value is out of range or a setting is unknown.

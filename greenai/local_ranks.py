@@ -67,6 +67,12 @@ class LocalRanks:
                 found.append(live.figures)
         return found
 
+    def are_closed(self) -> bool:
+        """Whether every other rank whose file can be read has closed its totals."""
+        lives = [self._latest(rank, path) for rank, path in list(self._near.items())]
+        own = [one for one in lives if one and one.figures.info.get("host") == self._host]
+        return all(one.closed for one in own)
+
     def _look_around(self) -> None:
         """Find the folders of ranks of this launch: one listing, however many files they hold."""
         own = self._attempt_folder

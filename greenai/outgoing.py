@@ -7,112 +7,36 @@ import itertools
 import os
 import socket
 import sys
-import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from greenai.errors import GreenAIError
 from greenai.exporters.access import Access, token_of
-from greenai.exporters.delivery import Receiver, UndeliveredError
+from greenai.exporters.delivery import Receiver
 from greenai.outlets import Outlets, authorization_variable
+from greenai.periodic import TROUBLES_MAX, Delivery, without_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from greenai.exporters.endpoint import Endpoint, Page, Request
     from greenai.exporters.figures import Figures
+    from greenai.periodic import Way
 
-FIRST_S = 1.0
-"""The first delivery comes this early, so that a short job is seen at all."""
-AGAIN_S = 2.0
-"""A last delivery that failed is tried again after this, unless the receiver says otherwise."""
 FINISH_S = 30.0
 """A receiver that is down at the end is tried for this long."""
+QUICK_S = 2.0
+"""The same, where the training waits for this process."""
+OTHERS_S = 5.0
+"""Other ranks of the host have closed their totals by then, or are not waited for any longer."""
 LINGER_MAX_S = 60.0
 """Longest that the endpoint stays for one more scrape, which brings the final totals."""
 SCRAPES = 8
 """Scrapes remembered to tell how often one comes: several may scrape, by turns."""
-TROUBLES_MAX = 20
-
-
-class Way(Protocol):
-    """One way out."""
-
-    def __call__(self, *, final: bool) -> None:
-        """Carry the latest figures out; the last ones where ``final``."""
-
-
-class Delivery:
-    """Calls one way out now and then, and a last time, in a thread that nobody waits for.
-
-    Args:
-        name: What people call it.
-        way: Raises UndeliveredError or GreenAIError where it fails.
-        interval_s: Seconds from one call to the next.
-        say: Takes a sentence; called once for each kind of failure.
-        only_last: Whether there is but the last call.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        way: Way,
-        *,
-        interval_s: float,
-        say: Callable[[str], None],
-        only_last: bool = False,
-    ) -> None:
-        self._name = name
-        self._way = way
-        self._interval_s = interval_s
-        self._say = say
-        self._said: set[str] = set()
-        self._only_last = only_last
-        self._ending = threading.Event()
-        self._give_up_s = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=f"greenai-{name}", daemon=True)
-        self._thread.start()
-
-    def end(self, within_s: float) -> None:
-        """Begin the last delivery; it is tried again for ``within_s``. Returns at once."""
-        if not self._ending.is_set():
-            self._give_up_s = time.monotonic() + within_s
-            self._ending.set()
-
-    def join(self) -> None:
-        """Wait for the last delivery, however it ends."""
-        self._thread.join(max(0.0, self._give_up_s - time.monotonic()) + AGAIN_S)
-
-    def _run(self) -> None:
-        wait_s = None if self._only_last else min(FIRST_S, self._interval_s)
-        while not self._ending.wait(wait_s):
-            wait_s = self._interval_s
-            self._try(final=False)
-        again_s = self._try(final=True)
-        while again_s is not None and time.monotonic() + again_s < self._give_up_s:
-            time.sleep(again_s)
-            again_s = self._try(final=True)
-
-    def _try(self, *, final: bool) -> float | None:
-        """Call it once; seconds until it is worth trying again, None where it is not needed."""
-        try:
-            self._way(final=final)
-        except UndeliveredError as error:
-            self._say_once(
-                error.reason + (" It is tried again." if error.again else " This is given up.")
-            )
-            return max(AGAIN_S, error.wait_s) if error.again else None
-        except GreenAIError as error:
-            self._say_once(f"{_without_path(self._name, error)} It is tried again.")
-            return AGAIN_S
-        return None
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said and len(self._said) < TROUBLES_MAX:
-            self._said.add(text)
-            self._say(text)
+EXTRAS = {"remote_write": "push", "otlp": "otlp"}
+"""What brings the libraries of a way out."""
 
 
 class Outgoing:
@@ -122,6 +46,7 @@ class Outgoing:
         collect: Gives the latest figures, of one rank or of several; called from any thread.
         config: What the training handed over.
         environment: Where secrets come from.
+        others_closed: Tells whether the host's other ranks have closed their totals.
 
     Attributes:
         port: Port that ``/metrics`` is served at; 0 where it is not asked for, None where it
@@ -134,6 +59,7 @@ class Outgoing:
         collect: Callable[[], Figures | Sequence[Figures]],
         config: Mapping[str, Any],
         environment: Mapping[str, str] = os.environ,
+        others_closed: Callable[[], bool] = lambda: True,
     ) -> None:
         from greenai.exporters.prometheus import registry_of  # noqa: PLC0415 - few runs want it
 
@@ -142,6 +68,7 @@ class Outgoing:
         self._collect = collect
         self._config = config
         self._environment = environment
+        self._others_closed = others_closed
         self._outlets = Outlets.from_json(config["metrics"])
         self._endpoint: Endpoint | None = None
         self._scraped_s: deque[float] = deque(maxlen=SCRAPES)
@@ -154,22 +81,21 @@ class Outgoing:
             for name, way in self._ways()
         ]  # fmt: skip
 
-    def end(self, *, quickly: bool = False) -> None:
-        """Begin the last deliveries: the totals are closed. Returns at once.
-
-        Args:
-            quickly: Whether the training waits for this process.
-        """
-        for delivery in self._deliveries:
-            delivery.end(AGAIN_S if quickly else FINISH_S)
-
     def finish(self, *, quickly: bool = False) -> None:
-        """Wait for the last deliveries, and for one more scrape where there were some; then close.
+        """Deliver a last time, wait for one more scrape where there were some, and close.
+
+        Called when the totals are closed. The host's other ranks, which end at about the same
+        time, are waited for a little, so that the last figures are those of all.
 
         Args:
             quickly: Whether the training waits for this process, which then waits for little.
         """
-        self.end(quickly=quickly)
+        within_s = QUICK_S if quickly else FINISH_S
+        give_up_s = time.monotonic() + min(within_s, OTHERS_S)
+        while not self._others_closed() and time.monotonic() < give_up_s:
+            time.sleep(0.05)
+        for delivery in self._deliveries:
+            delivery.end(within_s)
         if not quickly:
             self._await_scrape()
         for delivery in self._deliveries:
@@ -216,7 +142,7 @@ class Outgoing:
         except (OSError, GreenAIError) as error:
             if self._endpoint is None:
                 self.port = None
-            self._trouble(_without_path("file_sd", error))
+            self._trouble(without_path("file_sd", error))
 
     def _ways(self) -> list[tuple[str, Way]]:
         """What was asked for, by name; what cannot be begun is said and left out."""
@@ -224,6 +150,7 @@ class Outgoing:
             "textfile": self._to_textfile,
             "pushgateway": self._to_pushgateway,
             "remote_write": self._to_remote_write,
+            "otlp": self._to_otlp,
         }
         ways = []
         for name, make in makers.items():
@@ -234,7 +161,7 @@ class Outgoing:
             except ImportError as error:
                 self._trouble(
                     f"{name} needs {error.name}, which is not installed: nothing is sent. "
-                    'pip install "greenai[push]"'
+                    f'pip install "greenai[{EXTRAS[name]}]"'
                 )
         return ways
 
@@ -267,6 +194,11 @@ class Outgoing:
 
         receiver = self._receiver("remote-write", "remote_write")
         return RemoteWriter(receiver, self._registry).deliver
+
+    def _to_otlp(self) -> Way:
+        from greenai.exporters.otlp import OtlpSender  # noqa: PLC0415 - an extra
+
+        return OtlpSender(self._receiver("OTLP", "otlp"), self._registry).deliver
 
     def _receiver(self, name: str, outlet: str) -> Receiver:
         authorization = self._environment.get(authorization_variable(outlet)) or None
@@ -301,14 +233,6 @@ class Outgoing:
     def _trouble(self, text: str) -> None:
         self.troubles.append(text)
         _log(text)
-
-
-def _without_path(name: str, error: OSError | GreenAIError) -> str:
-    """What went wrong, for the record, which holds no path of the user's."""
-    cause = error.__cause__ if isinstance(error, GreenAIError) else error
-    if isinstance(cause, OSError):
-        return f"The {name} cannot be written: {cause.strerror}."
-    return error.what if isinstance(error, GreenAIError) else str(error)
 
 
 def _the_same(figures: Figures) -> Figures:

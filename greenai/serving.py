@@ -69,7 +69,7 @@ class Serving:
         if are_wanted(config):
             from greenai.outgoing import Outgoing  # noqa: PLC0415 - takes megabytes
 
-            self._outgoing = Outgoing(self.figures, config)
+            self._outgoing = Outgoing(self.figures, config, others_closed=self._others.are_closed)
             port = self._outgoing.port
             self._region.header[METRICS_PORT] = 1 << 32 if port is None else port
         gc.collect()
@@ -132,18 +132,13 @@ class Serving:
         return [*([] if own is None else [own]), *self._others.figures()]
 
     def close(self) -> None:
-        """Begin to carry the final totals out; ``finish`` waits for that."""
-        if self._outgoing is not None:
-            self._outgoing.end(quickly=self._is_awaited())
+        """Leave the figures as they are now; ``finish`` carries them out."""
 
     def finish(self) -> None:
-        """Wait until the final totals are out, where they are carried at all; then stop serving."""
+        """Carry the final totals out, where that was asked for; then stop serving."""
         if self._outgoing is not None:
-            self._outgoing.finish(quickly=self._is_awaited())
-
-    def _is_awaited(self) -> bool:
-        """Whether the training waits for the end of this process."""
-        return int(self._region.header[STOP_ASKED]) > 1
+            is_awaited = int(self._region.header[STOP_ASKED]) > 1
+            self._outgoing.finish(quickly=is_awaited)
 
     def _new_live(self, totals: Totals, figures: Figures) -> dict[str, Any]:
         plain: dict[str, Any] = {

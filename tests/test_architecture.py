@@ -51,7 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"record.types", "sensors.base"},
     "settings": {"grid", "sensors", "outlets", "exporters.access", "emitted"},
     "outlets": set(),
-    "outgoing": {"outlets", "exporters"},
+    "outgoing": {"outlets", "periodic", "exporters"},
+    "periodic": {"exporters.delivery"},
     "diagnosis": {"examination", "sensors.base", "sensors"},
     "examination": {"sensors", "live"},
     "doctor": {"diagnosis", "examination", "sensors"},
@@ -214,6 +215,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "google": {"exporters.remote_write"},
     "cramjam": {"exporters.remote_write"},
+    "opentelemetry": {"exporters.otlp"},
     "codecarbon": {
         "sensors.codecarbon",
         "sensors.codecarbon_check",
@@ -436,6 +438,7 @@ def test_third_parties_are_declared_as_dependencies() -> None:
         "huggingface_hub": "huggingface-hub",
         "grafana_foundation_sdk": "grafana-foundation-sdk",
         "google": "protobuf",
+        "opentelemetry": "opentelemetry-sdk",
         "yaml": "huggingface-hub",  # huggingface-hub brings it
         "pyhlml": "habana-pyhlml",
         "zeus_apple_silicon": "zeus-apple-silicon",

@@ -36,7 +36,8 @@ HERE = "0123456789abcdef"
 
 
 def write_rank(run: Path, rank: int, *, host: str = HERE, energy_j: float = 1.0, at: int = 0,
-               launch: str = "a", says: int | None = None) -> Path:  # fmt: skip
+               launch: str = "a", says: int | None = None,
+               closed: bool = False) -> Path:  # fmt: skip
     gpu = DeviceFigures(
         device="gpu0", kind="gpu", key=f"GPU-{rank}", energy_j_by_phase={"train_step": energy_j}
     )
@@ -53,7 +54,7 @@ def write_rank(run: Path, rank: int, *, host: str = HERE, energy_j: float = 1.0,
     path.parent.mkdir(parents=True, exist_ok=True)
     other = path.with_suffix(".new")
     other.write_text(
-        json.dumps({"written_utc_ns": at, "closed": False, "figures": figures_to_json(figures)})
+        json.dumps({"written_utc_ns": at, "closed": closed, "figures": figures_to_json(figures)})
     )
     other.replace(path)  # as the sampler does
     return path
@@ -78,6 +79,16 @@ def test_only_ranks_of_this_launch_on_this_host_that_still_write_are_shown(tmp_p
     around = neighbours_of(tmp_path)
     assert [one.rank for one in around.figures(now_utc_ns=1)] == [1, 4, 9]
     assert [one.rank for one in around.figures(now_utc_ns=STALE_NS)] == [9]
+
+
+def test_the_hosts_ranks_are_closed_when_each_of_them_is(tmp_path: Path) -> None:
+    write_rank(tmp_path, 1)
+    write_rank(tmp_path, 2, host="fedcba9876543210")
+    around = neighbours_of(tmp_path)
+    around.figures()
+    assert not around.are_closed()
+    write_rank(tmp_path, 1, closed=True)
+    assert around.are_closed()
 
 
 def test_a_dead_rank_disappears_and_never_jumps(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulation.receiver import Receiver
 
-from greenai import outgoing
+from greenai import outgoing, periodic
 from greenai.errors import RecordError
 from greenai.exporters.access import TOKEN_VARIABLE
 from greenai.exporters.delivery import UndeliveredError
 from greenai.exporters.figures import Figures
-from greenai.outgoing import Delivery, Outgoing
+from greenai.outgoing import Outgoing
 from greenai.outlets import Outlets
+from greenai.periodic import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +32,9 @@ TOKEN = "a-token-of-this-test"  # noqa: S105 - opens nothing
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "FIRST_S", 0.02)
-    monkeypatch.setattr(outgoing, "AGAIN_S", 0.1)
+    monkeypatch.setattr(periodic, "FIRST_S", 0.02)
+    monkeypatch.setattr(periodic, "AGAIN_S", 0.1)
+    monkeypatch.setattr(outgoing, "QUICK_S", 0.1)
     monkeypatch.setattr(outgoing, "FINISH_S", 2.0)
 
 
@@ -54,6 +57,7 @@ def carried(
     *,
     port: int | None = None,
     address: str = "127.0.0.1",
+    others_closed: Callable[[], bool] = lambda: True,
     **told: Any,
 ) -> Outgoing:
     config = {
@@ -64,7 +68,7 @@ def carried(
         "run": {"run_id": "abc"},
     }
     figures = Figures(run_id="abc", attempt=0, tokens=7.0, info={"host": "h"})
-    return Outgoing(lambda: figures, config, environment or {})
+    return Outgoing(lambda: figures, config, environment or {}, others_closed)
 
 
 class Way:
@@ -238,3 +242,26 @@ def test_who_is_waited_for_does_not_wait_for_a_scraper() -> None:
     before = time.monotonic()
     one.finish(quickly=True)
     assert time.monotonic() - before < 1.5
+
+
+@pytest.mark.parametrize(("way", "extra"), [("remote_write", "push"), ("otlp", "otlp")])
+def test_a_way_whose_library_is_missing_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, way: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, f"greenai.exporters.{way}", None)
+    one = carried(port=0, **{way: receiver.url})
+    assert f'pip install "greenai[{extra}]"' in one.troubles[0]
+    assert one.port
+    one.finish()
+
+
+def test_the_last_delivery_waits_for_the_hosts_other_ranks(receiver: Receiver) -> None:
+    closed: list[bool] = []
+    one = carried(others_closed=lambda: bool(closed), pushgateway=receiver.url)
+    thread = threading.Thread(target=one.finish)
+    thread.start()
+    time.sleep(0.3)
+    assert not receiver.received
+    closed.append(True)
+    thread.join(5)
+    assert len(receiver.received) == 1

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from simulation import servers
 
 from greenai.errors import OrderError
 from greenai.exporters import connections
@@ -255,17 +254,7 @@ def test_a_taken_port_is_an_error_where_no_other_will_do(serve: Callable[..., En
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", str(file), "-out", str(file) + ".crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    file.write_text(file.read_text() + (file.parent / f"{file.name}.crt").read_text())
-    return file
+    return servers.certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls_is_served_and_plain_http_is_not(

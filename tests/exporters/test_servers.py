@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 WATTS = 250.0
 TOKEN = "a-token-of-this-test"  # noqa: S105 - opens nothing
-WINDOW_S = 20
+WINDOW_S = 30
 JOB = """
 import sys, time, pathlib, greenai
 folder, stop = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -132,12 +132,14 @@ def samples(url: str, job: Job, labels: str = 'job="pull"') -> float:
 def world(compiled_nvml: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     root = tmp_path_factory.mktemp("world")
     (root / "targets").mkdir()
+    certificate = servers.certificate(root)
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(servers.pushgateway(root))
         node = stack.enter_context(servers.node_exporter(root))
         victoria = stack.enter_context(servers.victoria_metrics(root))
         config = servers.PROMETHEUS.format(
             token=TOKEN,
+            certificate=certificate,
             targets=root / "targets",
             gateway=gateway.removeprefix("http://"),
             node=node.removeprefix("http://"),
@@ -151,7 +153,7 @@ def world(compiled_nvml: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         stack.callback(whole.end)
         resumed = Job(nvml, root, "resumed", remote_write=f"{victoria}/api/v1/write")
         stack.callback(resumed.end)
-        killed = Job(nvml, root, "killed")
+        killed = Job(nvml, root, "killed", certfile=str(certificate))  # told by __scheme__
         stack.callback(killed.end)
         world = World(prometheus, gateway, victoria, root, whole, resumed, killed)
         _let_it_happen(world)

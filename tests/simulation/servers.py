@@ -27,6 +27,7 @@ global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: pull
     authorization: {{credentials: {token}}}
+    tls_config: {{ca_file: "{certificate}"}}
     file_sd_configs: [{{files: ["{targets}/*.json"], refresh_interval: 1s}}]
   - job_name: gateway
     honor_labels: true
@@ -43,6 +44,22 @@ def until(condition: Callable[[], T], seconds: float = READY_S, what: object = "
         assert time.monotonic() < give_up, f"not within {seconds} s: {what}"
         time.sleep(0.1)
     return found
+
+
+def certificate(folder: Path) -> Path:
+    """PEM file with a key and its own certificate for this machine, good for two days."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, signed = folder / "key.pem", folder / "signed.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(signed)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    both = folder / "both.pem"
+    both.write_text(key.read_text() + signed.read_text())
+    return both
 
 
 def free_address() -> str:
