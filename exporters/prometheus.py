@@ -17,7 +17,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from greenai.exporters.endpoint import Endpoint, Page, listen
+from greenai.exporters.endpoint import Access, Endpoint, Page, Request, listen
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
 from greenai.metrics import BY_NAME, FAMILIES
 
@@ -45,19 +45,28 @@ TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_PATH = "/metrics"
 
 
-def serve(collect: Callable[[], Figures], address: str = "127.0.0.1", *, port: int) -> Endpoint:
+def serve(
+    collect: Callable[[], Figures],
+    address: str = "127.0.0.1",
+    *,
+    port: int,
+    access: Access | None = None,
+    strict_port: bool = False,
+) -> Endpoint:
     """Serve ``/metrics`` from daemon threads, as text or as OpenMetrics, whichever is asked for.
 
     Args:
         collect: Gives the latest figures; called once a scrape, from another thread.
         address: Address to bind; the default keeps the figures on this machine.
         port: Port to begin with; where it is taken the next free one, 0 any free one.
+        access: Who may read; None is everyone on this machine.
+        strict_port: Whether a port that is taken is an error.
 
     Returns:
         The endpoint: ``port``, ``url``, ``warning`` (empty where all is well) and ``close()``.
 
     Raises:
-        OrderError: The address cannot be bound at all.
+        OrderError: The address cannot be bound at all, or is open to others without a token.
 
     Example:
         >>> endpoint = serve(lambda: Figures(run_id="demo", attempt=0), port=0)
@@ -65,16 +74,23 @@ def serve(collect: Callable[[], Figures], address: str = "127.0.0.1", *, port: i
         ''
         >>> endpoint.close()
     """
-    registry = registry_of(collect)
+    page = metrics_page(registry_of(collect))
+    return listen(
+        {METRICS_PATH: page}, address=address, port=port, access=access, strict_port=strict_port
+    )
 
-    def page(accept: str) -> Page:
-        if "application/openmetrics-text" in accept:
+
+def metrics_page(registry: CollectorRegistry) -> Callable[[Request], Page]:
+    """Make what answers a scrape: text, or OpenMetrics for who accepts it."""
+
+    def page(request: Request) -> Page:
+        if "application/openmetrics-text" in request.accept:
             # The library leaves this one function untyped.
             text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
             return Page(openmetrics.CONTENT_TYPE_LATEST, text)
         return Page(TEXT_CONTENT_TYPE, generate_latest(registry))
 
-    return listen({METRICS_PATH: page}, address=address, port=port)
+    return page
 
 
 def registry_of(collect: Callable[[], Figures]) -> CollectorRegistry:

@@ -188,6 +188,8 @@ STANDARD_LIBRARY_ONLY = {
     "record.types",
     "exporters.figures",
     "exporters.endpoint",
+    "exporters.connections",
+    "exporters.access",
 }
 
 
