@@ -13,6 +13,7 @@ from greenai.analysis.running import RunningAttribution
 from greenai.analysis.series import SILENCE_NS
 from greenai.errors import GreenAIError
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
+from greenai.exporters.live_file import figures_to_json
 from greenai.live.clock import anchor, monotonic_ns
 from greenai.live.shared import METRICS_PORT, Totals
 from greenai.metrics import BY_NAME, PHASES
@@ -62,6 +63,7 @@ class Serving:
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
         launches = list(Path(config["run_folder"], "launches").glob("*/"))
         self._attempt = max(0, len(launches) - 1)
+        self._figures = self._new_figures()
         if config["metrics_port"] is not None and config["manifest"]["local_rank"] == 0:
             self._serve(config["metrics_address"], config["metrics_port"])
         gc.collect()
@@ -91,6 +93,7 @@ class Serving:
             self._take(step)
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._totals = self._new_totals(closed=closed)
+        self._figures = self._new_figures()
         return self._totals
 
     def live(self) -> dict[str, Any]:
@@ -106,34 +109,12 @@ class Serving:
             "closed": totals.closed,
             "metrics_port": int(self._region.header[METRICS_PORT]) or None,
             **plain,
+            "figures": figures_to_json(self._figures),
         }
 
     def figures(self) -> Figures:
-        """What one scrape shows."""
-        last, totals = self._last_step, self._totals
-        known_ns = totals.settled_ns
-        since_start_ns = known_ns - self._started.monotonic_ns
-        return Figures(
-            run_id=self._config["run"]["run_id"],
-            attempt=self._attempt,
-            info=self._info(),
-            devices=tuple(self._device(place) for place in range(len(self._running.channels))),
-            steps=float(self._steps),
-            emissions_g=totals.operational_co2e_g,
-            intensity_g_per_kwh=self._intensity.g_per_kwh,
-            intensity_region=self._intensity.place,
-            intensity_source=self._intensity.source,
-            pue=self._pue,
-            epoch=math.nan if last is None else last.epoch,
-            global_step=math.nan if last is None else float(last.index),
-            start_unix_s=self._started.utc_ns / NS_PER_S,
-            last_sample_unix_s=(self._started.utc_ns + since_start_ns) / NS_PER_S,
-            errors=self._errors,
-            overhead_cpu_s=time.process_time(),
-            step_energy_j=self._step_energy_j,
-            step_duration_s=self._step_duration_s,
-            **self._sums,
-        )
+        """What one scrape shows: as of the latest settling, so that it costs nothing here."""
+        return self._figures
 
     def close(self) -> None:
         """Stop serving."""
@@ -186,6 +167,36 @@ class Serving:
             closed=closed,
         )
 
+    def _new_figures(self) -> Figures:
+        last, totals = self._last_step, self._totals
+        known_ns = totals.settled_ns
+        since_start_ns = known_ns - self._started.monotonic_ns
+        return Figures(
+            run_id=self._config["run"]["run_id"],
+            attempt=self._attempt,
+            rank=self._config["manifest"]["rank"],
+            info=self._info(),
+            devices=tuple(self._device(place) for place in range(len(self._running.channels))),
+            steps=float(self._steps),
+            emissions_g=totals.operational_co2e_g,
+            intensity_g_per_kwh=self._intensity.g_per_kwh,
+            intensity_region=self._intensity.place,
+            intensity_source=self._intensity.source,
+            pue=self._pue,
+            epoch=math.nan if last is None else last.epoch,
+            global_step=math.nan if last is None else float(last.index),
+            start_unix_s=self._started.utc_ns / NS_PER_S,
+            last_sample_unix_s=(self._started.utc_ns + since_start_ns) / NS_PER_S,
+            errors=self._errors,
+            overhead_cpu_s=time.process_time(),
+            step_energy_j=self._step_energy_j,
+            step_duration_s=self._step_duration_s,
+            batches=self._sums["batches"],
+            tokens=self._sums["tokens"],
+            samples=self._sums["samples"],
+            flops=self._sums["flops"],
+        )
+
     def _device(self, place: int) -> DeviceFigures:
         running = self._running
         channel = running.channels[place]
@@ -195,6 +206,7 @@ class Serving:
         return DeviceFigures(
             device=channel.device,
             kind=channel.kind,
+            key=channel.device_key,
             uuid=channel.device_key if channel.kind == "gpu" else "",
             model=channel.model,
             vendor=channel.vendor,
@@ -221,7 +233,6 @@ class Serving:
             "variant": run["variant"],
             "framework": manifest["versions"]["framework"],
             "host": manifest["host"],
-            "rank": str(manifest["rank"]),
             "world_size": str(manifest["world_size"]),
             "version": manifest["versions"]["greenai"],
             "region": self._intensity.place,
