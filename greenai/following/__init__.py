@@ -1,1 +1,1 @@
-"""A run followed while its record grows: what is new is read once, and its curves are kept short."""
+"""A run followed while its record grows: nothing is read twice, and curves are kept short."""

@@ -16,7 +16,7 @@ from greenai.metrics import PHASES
 from greenai.record.columns import decode_marks, decode_readings
 from greenai.record.documents import parse_object, read_json
 from greenai.record.manifest import MANIFEST, channels_of, read_attempt_manifest
-from greenai.record.tail import FrameTail, LineTail, Replaced
+from greenai.record.tail import FrameTail, LineTail, ReplacedError
 from greenai.record.types import FIXED_NAMES, STOP, VALUE
 from greenai.record.writer import EVENTS_FILE, LIVE_FILE, MARKS_FILE, READINGS_FILE
 from greenai.units import NS_PER_S
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from greenai.sensors.base import Channel
     from greenai.units import Floats, Ns
 
-FRAMES = 128
-"""Frames that one look takes: some two minutes of a run, settled within some ms."""
 OPENING_NS = 10 * NS_PER_S
 """A sensor that has not opened by then is no longer waited for; as the sampler does."""
 SILENT_S = 15.0
@@ -150,7 +148,7 @@ class AttemptFollower:
             counted: (device_key, kind) of devices that another rank counts.
 
         Raises:
-            Replaced: A file is another one than before.
+            ReplacedError: A file is another one than before.
             RecordError: What is there cannot be read.
         """
         news = News()
@@ -158,7 +156,7 @@ class AttemptFollower:
         self._read_live()
         got = self._read_frames(news)
         if self.closed and any(got):
-            raise Replaced(f"{self.folder} goes on after a silence.", path=self.folder)
+            raise ReplacedError(f"{self.folder} goes on after a silence.", path=self.folder)
         self._read_manifest(counted)
         if self.manifest:
             limit_ns = self._limit_ns(final=was_ended and not any(got) and not news.more)
@@ -215,7 +213,12 @@ class AttemptFollower:
 
     def _read_frames(self, news: News) -> tuple[int, int]:
         """Decode the new frames: readings first, so that no mark of their time is missing."""
-        readings, marks = (tail.read(FRAMES) for tail in self._files)
+        newest = self._newest()
+        readings, marks = (
+            # A file that is ahead of the other waits, lest its rows pile up here.
+            [] if newest[at] > newest[1 - at] and self._files[1 - at].more else tail.read()
+            for at, tail in enumerate(self._files)
+        )
         for payload in readings:
             self._readings.append(decode_readings(payload))
         for payload in marks:
@@ -229,7 +232,7 @@ class AttemptFollower:
         for tail in self._files:
             if tail.damage is not None:
                 self.problems[f"{tail.damage.what} What lies behind is not shown."] = None
-        news.more = FRAMES in (len(readings), len(marks))
+        news.more = any(tail.more for tail in self._files)
         return len(readings), len(marks)
 
     def _without_repeats(self, columns: MarkColumns) -> MarkColumns:
@@ -266,16 +269,18 @@ class AttemptFollower:
         Both files go on together. The newest readings wait one look for the marks that the
         sampler writes beside them a moment later.
         """
-        newest = [rows[-1][1].monotonic_ns if rows else 0 for rows in (self._readings, self._marks)]
+        newest = self._newest()
         if final:
             return 2**62
-        waiting = [
-            at for at, tail in zip(newest, self._files, strict=True) if tail.share_read() < 1 and at
-        ]
-        limit_ns = min([2**62, *waiting])
+        partly = [at for at, tail in zip(newest, self._files, strict=True) if tail.more]
+        limit_ns = min([2**62, *partly])
         sure_ns = max(newest[1], self._unsure_ns)
         self._unsure_ns = newest[0] or self._unsure_ns
         return min(limit_ns, sure_ns)
+
+    def _newest(self) -> list[int]:
+        """Anchors of the newest readings and marks that have been read and not been taken."""
+        return [rows[-1][1].monotonic_ns if rows else 0 for rows in (self._readings, self._marks)]
 
     def _feed(self, limit_ns: int) -> list[tuple[Ns, Floats]]:
         """Hand the frames up to an anchor to the attribution; return the losses among them."""
@@ -308,7 +313,7 @@ class AttemptFollower:
         return losses
 
     def _settles_already(self) -> bool:
-        """Whether all sensors have opened, as the sampler says, or none is waited for any longer."""
+        """Whether all sensors have opened, as the sampler says, or have had their time."""
         if self.live.get("settled_ns") is not None or self.live.get("closed"):
             return True
         first_ns = self._anchors[0].monotonic_ns if self._anchors else self._newest_ns

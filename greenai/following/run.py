@@ -15,7 +15,7 @@ from greenai.following.joined import StepJoin
 from greenai.metrics import PHASES
 from greenai.record.manifest import MANIFEST, read_run_manifest
 from greenai.record.reader import attempt_folders
-from greenai.record.tail import Replaced
+from greenai.record.tail import ReplacedError
 from greenai.units import emissions_g
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class RunFollower:
 
     Attributes:
         manifest: The run's manifest.
-        curves: By key: ``power:<rank>:<device>``, ``step_j``, ``j_per_token``, ``loss``, ``co2e_g``.
+        curves: By key: ``power:<rank>:<device>``, ``step_j``, ``j_per_token``, ``loss`` and
+            ``co2e_g``.
         labels: Name, rank and kind of each power curve's device.
         spans: Time outside of steps: phase, begin and end in seconds since the start.
         events: The latest gaps, warnings and failed reads.
@@ -86,7 +87,7 @@ class RunFollower:
             Whether there is more to read at once.
 
         Raises:
-            Replaced: The record is another one than before: follow it anew.
+            ReplacedError: The record is another one than before: follow it anew.
             RecordError: What is there cannot be read.
         """
         if not self.manifest:
@@ -102,8 +103,9 @@ class RunFollower:
         return any(self._look_at_launch(name, ranks) for name, ranks in ordered)
 
     def settled_j(self) -> Floats:
-        """Settled energy in joules by phase, the open step's in ``train_step``; NaN where nobody
-        meters. Shape (phases,).
+        """Settled energy in joules by phase, the open step's in ``train_step``. Shape (phases,).
+
+        NaN where nobody meters.
         """
         total = np.full(len(PHASES), np.nan)
         for one in self.attempts.values():
@@ -147,12 +149,18 @@ class RunFollower:
             ),
         }
 
+    def latest(self) -> list[AttemptFollower]:
+        """The ranks of the latest launch, in order."""
+        attempts = self.attempts.values()
+        name = max(attempts, key=lambda one: _started([one])).folder.name if attempts else ""
+        found = [one for one in attempts if one.folder.name == name]
+        return sorted(found, key=lambda one: one.rank)
+
     def state(self) -> str:
         """``live``, ``stopped``, ``parent_died``, ``silent`` or ``waiting``."""
-        if not self.attempts:
+        latest = self.latest()
+        if not latest:
             return "waiting"
-        newest = max(_started([one]) for one in self.attempts.values())
-        latest = [one for one in self.attempts.values() if _started([one]) == newest]
         if any(not one.ended and not one.silent for one in latest):
             return "live"
         ends = {one.ended or ("stopped" if one.stopped else "silent") for one in latest}
@@ -298,7 +306,7 @@ def follow(folder: Path, known: RunFollower | None) -> tuple[RunFollower | None,
         return None, False
     try:
         return follower, follower.look()
-    except Replaced:
+    except ReplacedError:
         if not folder.is_dir():
             follower.problem = "The run's folder is gone: what is shown is what was there."
             return follower, False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,13 @@ from greenai.record.frames import HEADER_BYTES, FrameReader
 if TYPE_CHECKING:
     from pathlib import Path
 
+BYTES_MAX = 2**18
+"""Of frames that one look takes: some 20,000 steps with tokens, samples and loss."""
 LINES_BYTES_MAX = 4 * 2**20
 """Of a file of lines that one look reads."""
 
 
-class Replaced(RecordError):
+class ReplacedError(RecordError):
     """The file is not the one that was read before: it is shorter, or another one."""
 
 
@@ -29,6 +30,7 @@ class FrameTail:
 
     Attributes:
         damage: What is wrong, where reading has ended for good; None while all is well.
+        more: Whether the last look left frames for the next one.
 
     Example:
         >>> import tempfile, pathlib
@@ -44,26 +46,32 @@ class FrameTail:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage: RecordError | None = None
+        self.more = False
         self._offset = 0
         self._last: tuple[int, bytes] = (0, b"")
         self._file: tuple[int, int] | None = None
 
-    def read(self, most: int = 256) -> list[bytes]:
-        """Payloads of the frames that are new, at most so many; the rest is for the next look.
+    def read(self, bytes_max: int = BYTES_MAX) -> list[bytes]:
+        """Payloads of the frames that are new, some ``bytes_max`` of them at most.
 
         Raises:
-            Replaced: The file is another one than before, or is gone.
+            ReplacedError: The file is another one than before, or is gone.
             RecordError: It cannot be read.
         """
+        self.more = False
         if self.damage is not None or not self._has_more():
             return []
         reader = FrameReader(self.path, partial=True, start=self._offset)
-        payloads = []
-        for frame in itertools.islice(reader, most):
-            end = frame.offset + HEADER_BYTES + len(frame.payload)
-            self._offset, payload = end, frame.payload
-            self._last = (frame.offset, payload[:HEADER_BYTES])
-            payloads.append(payload)
+        payloads: list[bytes] = []
+        taken = 0
+        for frame in reader:
+            self._offset = frame.offset + HEADER_BYTES + len(frame.payload)
+            self._last = (frame.offset, frame.payload[:HEADER_BYTES])
+            payloads.append(frame.payload)
+            taken += len(frame.payload)
+            if taken >= bytes_max:
+                self.more = True
+                break
         self.damage = reader.damage
         return payloads
 
@@ -83,7 +91,7 @@ class FrameTail:
             if self._file is None and not os.path.lexists(self.path):
                 return False
             if self._file is not None:
-                raise Replaced(f"{self.path} is gone.", path=self.path) from None
+                raise ReplacedError(f"{self.path} is gone.", path=self.path) from None
             raise
         try:
             found = os.fstat(descriptor)
@@ -95,7 +103,7 @@ class FrameTail:
         finally:
             os.close(descriptor)
         if not same:
-            raise Replaced(f"{self.path} is another file than before.", path=self.path)
+            raise ReplacedError(f"{self.path} is another file than before.", path=self.path)
         self._file = (found.st_dev, found.st_ino)
         return found.st_size > self._offset
 

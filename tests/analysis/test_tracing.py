@@ -40,10 +40,8 @@ def followed(attempt: Any, tail_s: float) -> TracedAttribution:
     """Feed the run tail by tail, as its record grows."""
     traced = TracedAttribution()
     traced.add_channels(attempt.channels)
-    marks = list(
-        zip(*(getattr(attempt.marks, n).tolist() for n in ("t_ns", "kind", "name", "index", "value")),
-            strict=True)
-    )  # fmt: skip
+    columns = [getattr(attempt.marks, n) for n in ("t_ns", "kind", "name", "index", "value")]
+    marks = list(zip(*(column.tolist() for column in columns), strict=True))
     rows = sorted(
         (int(hi), position, int(lo), float(value), int(kind))
         for position, one in enumerate(attempt.readings)
