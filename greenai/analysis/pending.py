@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SettledStep:
+class SettledStep(NamedTuple):
     """A step whose energy no later reading changes; NaN is unknown."""
 
     index: int

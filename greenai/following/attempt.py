@@ -121,6 +121,7 @@ class AttemptFollower:
         self._first_ns: int | None = None
         self._newest_ns = 0
         self._anchors: list[Anchor] = []
+        self._clocks = (np.empty(0, np.int64), np.empty(0, np.int64))
 
     @property
     def silent(self) -> bool:
@@ -185,9 +186,8 @@ class AttemptFollower:
 
     def utc_s(self, t_ns: Ns) -> Floats:
         """Moments in UTC seconds, by the latest anchor before each."""
-        known = np.array([one.monotonic_ns for one in self._anchors])
-        offset_ns = np.array([one.utc_ns - one.monotonic_ns for one in self._anchors])
-        latest = np.clip(np.searchsorted(known, t_ns, side="right") - 1, 0, len(known) - 1)
+        known_ns, offset_ns = self._clocks
+        latest = np.clip(np.searchsorted(known_ns, t_ns, side="right") - 1, 0, len(known_ns) - 1)
         return np.asarray((t_ns + offset_ns[latest]) / NS_PER_S, dtype=np.float64)
 
     @property
@@ -228,7 +228,10 @@ class AttemptFollower:
         anchors = {one.monotonic_ns: one for one in self._anchors[-ANCHORS_KEPT:]}
         for _, anchor in [*self._readings, *self._marks]:
             anchors[anchor.monotonic_ns] = anchor
-        self._anchors = [anchors[t_ns] for t_ns in sorted(anchors)]
+        if len(anchors) != len(self._anchors):
+            self._anchors = [anchors[t_ns] for t_ns in sorted(anchors)]
+            known_ns = np.array([one.monotonic_ns for one in self._anchors])
+            self._clocks = known_ns, np.array([one.utc_ns for one in self._anchors]) - known_ns
         for tail in self._files:
             if tail.damage is not None:
                 self.problems[f"{tail.damage.what} What lies behind is not shown."] = None
@@ -287,7 +290,7 @@ class AttemptFollower:
         readings = [rows for rows, anchor in self._readings if anchor.monotonic_ns <= limit_ns]
         marks = [rows for rows, anchor in self._marks if anchor.monotonic_ns <= limit_ns]
         del self._readings[: len(readings)], self._marks[: len(marks)]
-        losses = []
+        losses: list[tuple[Ns, Floats]] = []
         mark_rows: list[tuple[int, int, int, int, float]] = []
         for rows in marks:
             mark_rows.extend(_rows(rows))
@@ -295,7 +298,10 @@ class AttemptFollower:
             losses.append((rows.t_ns[at], rows.value[at]))
             self.stopped |= bool((rows.kind == STOP).any())
         reading_rows = [
-            row for rows in readings for row in _rows(rows) if row[0] < len(self.channels)
+            row
+            for rows in readings
+            if int(rows.channel.max()) < len(self.channels)
+            for row in _rows(rows)
         ]
         settled_ns = self.traced.settled_ns
         if mark_rows:
@@ -310,7 +316,9 @@ class AttemptFollower:
         if reading_rows:
             self._newest_ns = max(self._newest_ns, *(row[2] for row in reading_rows[-64:]))
         self.traced.feed(reading_rows, mark_rows, tuple(self.manifest["names"]))
-        return losses
+        if not losses:
+            return []
+        return [(np.concatenate([t for t, _ in losses]), np.concatenate([x for _, x in losses]))]
 
     def _settles_already(self) -> bool:
         """Whether all sensors have opened, as the sampler says, or have had their time."""
