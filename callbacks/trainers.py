@@ -1,4 +1,4 @@
-"""What a Lightning trainer tells a tracker: rank, device, framework, and which run goes on."""
+"""What a loop, such as a Lightning trainer, tells a tracker, and which run goes on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from greenai.callbacks.gpu_clock import clock_in_use
+from greenai.callbacks.loop import Loop
 from greenai.live.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -44,27 +45,59 @@ def started_tracker(
     Raises:
         RecordError: The run folder cannot be used.
     """
-    if settings.devices is None:
+    return start_tracker(
+        loop_of(trainer),
+        settings,
+        config=config,
+        earlier=earlier,
+        restored_run_id=restored_run_id,
+    )
+
+
+def start_tracker(
+    loop: Loop,
+    settings: Settings,
+    *,
+    config: Mapping[str, Any],
+    earlier: Tracker | None,
+    restored_run_id: str | None,
+) -> Tracker:
+    """Start a tracker for one stage of a loop; arguments and errors as of ``started_tracker``."""
+    device = loop.device
+    if settings.devices is None and device is not None:
         origins = {**settings.origins, "devices": "trainer"}
-        devices = devices_of(trainer.strategy.root_device)
-        settings = dataclasses.replace(settings, devices=devices, origins=origins)
-    device = trainer.strategy.root_device
+        settings = dataclasses.replace(settings, devices=devices_of(device), origins=origins)
+    find_hook = None
+    if device is None or device.type == "cuda":
+        find_hook = functools.partial(clock_in_use, device)
     tracker = Tracker(
         settings,
         config=config,
-        framework=framework_of(trainer),
-        rank=trainer.global_rank,
-        world_size=trainer.world_size,
-        local_rank=trainer.local_rank,
+        framework=loop.framework,
+        rank=loop.rank,
+        world_size=loop.world_size,
+        local_rank=loop.local_rank,
         resume_run_id=restored_run_id if earlier is None else earlier.run_id,
         evidence=None if earlier is None else LATER_STAGE,
-        find_hook=functools.partial(clock_in_use, device) if device.type == "cuda" else None,
+        find_hook=find_hook,
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch
-    elif trainer.world_size > 1:
-        _agree(tracker, trainer.strategy)
+    elif (loop.world_size or 1) > 1 and loop.strategy is not None:
+        _agree(tracker, loop.strategy)
     return tracker.start()
+
+
+def loop_of(trainer: Any) -> Loop:
+    """Say what a Lightning trainer is; its strategy's environment is set up."""
+    return Loop(
+        framework=framework_of(trainer),
+        device=trainer.strategy.root_device,
+        rank=trainer.global_rank,
+        local_rank=trainer.local_rank,
+        world_size=trainer.world_size,
+        strategy=trainer.strategy,
+    )
 
 
 def devices_of(root_device: torch.device) -> tuple[str, ...] | None:

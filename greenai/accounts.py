@@ -12,7 +12,7 @@ from greenai.analysis.prices import cost_of
 from greenai.analysis.ranges import Range
 from greenai.embodied import device_or_unknown
 from greenai.energy_utc import energy_over
-from greenai.merging import duration_s, energy_bounds_j
+from greenai.merging import devices_counted, duration_s, energy_bounds_j
 from greenai.shortfalls import length_ns
 from greenai.units import NS_PER_S
 
@@ -85,12 +85,11 @@ def _embodied(
         said = [f"Embodied: {one.count:g} {one.name}, {one.source}." for one in devices]
         return embodied_g(devices, hours, life), [*said, _about(life)]
     hours_of: dict[str, float] = {}
-    for part in parts:
-        for one in part.energies.channels:
-            if one.channel.kind == "gpu":
-                model = one.channel.model or "a GPU of unknown model"
-                hours = length_ns(part) / NS_PER_S / S_PER_HOUR
-                hours_of[model] = hours_of.get(model, 0.0) + hours
+    for part, one in devices_counted(parts):
+        if one.channel.kind == "gpu":
+            model = one.channel.model or "a GPU of unknown model"
+            hours = length_ns(part) / NS_PER_S / S_PER_HOUR
+            hours_of[model] = hours_of.get(model, 0.0) + hours
     if not hours_of:
         return Range.unknown(), ["Embodied emissions are unknown: no hardware was named."]
     total, said = Range.exactly(0.0), []

@@ -61,6 +61,7 @@ def track(
     devices: Iterable[str] | None = None,
     metrics_port: int | None = None,
     metrics_address: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
     warmup_s: float | None = None,
     resume: bool | None = None,
     codecarbon_check: bool | None = None,
@@ -83,6 +84,8 @@ def track(
         devices: UUIDs of the GPUs that the run uses; the visible ones where None.
         metrics_port: Port of the Prometheus endpoint; none is served where None.
         metrics_address: Address of the endpoint; loopback where None.
+        metrics: Other ways out of live figures, and who may read the endpoint, by name:
+            `docs/prometheus.md` lists them.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
@@ -114,6 +117,7 @@ def track(
         devices=devices if devices is None or isinstance(devices, str) else list(devices),
         metrics_port=metrics_port,
         metrics_address=metrics_address,
+        metrics=metrics,
         warmup_s=warmup_s,
         resume=resume,
         codecarbon_check=codecarbon_check,

@@ -15,6 +15,7 @@ import typer
 import greenai
 from greenai.commands.bench import bench
 from greenai.commands.estimate import estimate
+from greenai.commands.fleet import index, runs
 from greenai.commands.impacts import impacts
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "codecarbon": "codecarbon",
+    "duckdb": "fleet",
+    "fsspec": "fleet",
     "huggingface_hub": "hub",
     "lightning": "lightning",
     "pytorch_lightning": "lightning",
@@ -151,6 +154,8 @@ app.command()(bench)
 
 
 app.command()(scaling)
+app.command()(index)
+app.command()(runs)
 app.command()(estimate)
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenai import api
 from greenai.errors import GreenAIError, RecordError
 from greenai.exporters.portfolio import Entry
+from greenai.fleet.walking import MANIFEST, run_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 BLOCK_BYTES = 2**20
-MANIFEST = "manifest.json"
 
 
 def entries_of(
@@ -50,15 +49,6 @@ def entries_of(
         )
     entries = (_entry(folder, root, factors) for folder in folders)
     return [entry for entry in entries if _within(entry, first, last)]
-
-
-def run_folders(root: Path) -> Iterator[Path]:
-    """Folders with a manifest, sorted; what lies within a run is no run, links are not followed."""
-    for name, below, files in os.walk(root):
-        below.sort()
-        if MANIFEST in files:
-            below.clear()
-            yield Path(name)
 
 
 def record_sha256(folder: Path) -> str:

@@ -18,6 +18,7 @@ from greenai.energy_utc import constant_footprint, energy_over, yearly_of
 from greenai.errors import RecordError
 from greenai.merging import (
     curves_of,
+    devices_counted,
     duration_s,
     energy_bounds_j,
     job_energy_of,
@@ -178,8 +179,8 @@ class Run:
             longest[number] = max(longest.get(number, 0.0), length_ns(part))
         for part in self.parts:
             covered += sum(one.covered_ns for one in part.energies.channels)
-            devices = len(part.energies.channels) + len(devices_missing(part))
-            wanted += devices * longest[part.attempt.attempt]
+            wanted += len(devices_missing(part)) * longest[part.attempt.attempt]
+        wanted += sum(longest[part.attempt.attempt] for part, _ in devices_counted(self.parts))
         present, expected = self._ranks()
         return _ratio(covered, wanted) * _ratio(present, expected)
 
@@ -247,8 +248,7 @@ class Run:
         return tuple(
             sorted(
                 f"{one.channel.model or one.channel.device} ({one.channel.method})"
-                for part in self.parts
-                for one in part.energies.channels
+                for _, one in devices_counted(self.parts)
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,24 +12,28 @@ from typing import TYPE_CHECKING, Any
 from greenai import grid
 from greenai.analysis.running import RunningAttribution
 from greenai.analysis.series import SILENCE_NS
-from greenai.errors import GreenAIError
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
 from greenai.exporters.live_file import figures_to_json
 from greenai.live.clock import anchor, monotonic_ns
-from greenai.live.shared import METRICS_PORT, Totals
+from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
 from greenai.metrics import BY_NAME, PHASES
+from greenai.outlets import are_wanted
 from greenai.units import NS_PER_S, emissions_g
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greenai.analysis.pending import SettledStep
     from greenai.analysis.running import MarkRow, ReadingRow
-    from greenai.exporters.endpoint import Endpoint
     from greenai.live.sampler import Sampler
     from greenai.live.shared import Region
+    from greenai.outgoing import Outgoing
     from greenai.sensors.base import Channel
 
 OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
+ASKED_WAIT_S = 0.1
+"""A scrape waits no longer than this for newer figures."""
 _IN_STEPS = [PHASES.index("train_step"), PHASES.index("data_wait")]
 _GAUGES = ("power_limit_w", "utilization_ratio", "memory_used_bytes", "temperature_c")
 
@@ -57,15 +62,21 @@ class Serving:
         self._step_energy_j = StepHistogram.of_energy()
         self._step_duration_s = StepHistogram.of_duration()
         self._errors: dict[str, float] = {}
-        self._endpoint: Endpoint | None = None
         self._started = anchor()
         self._continues = Path(config["attempt_folder"], "manifest.json").exists()
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
         launches = list(Path(config["run_folder"], "launches").glob("*/"))
         self._attempt = max(0, len(launches) - 1)
         self._figures = self._new_figures()
-        if config["metrics_port"] is not None and config["manifest"]["local_rank"] == 0:
-            self._serve(config["metrics_address"], config["metrics_port"])
+        self._ask: Callable[[], None] | None = None
+        self._settled = threading.Event()
+        self._outgoing: Outgoing | None = None
+        if are_wanted(config):
+            from greenai.outgoing import Outgoing  # noqa: PLC0415 - takes megabytes
+
+            self._outgoing = Outgoing(self.figures, config)
+            port = self._outgoing.port
+            self._region.header[METRICS_PORT] = 1 << 32 if port is None else port
         gc.collect()
         gc.freeze()
 
@@ -94,6 +105,10 @@ class Serving:
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._totals = self._new_totals(closed=closed)
         self._figures = self._new_figures()
+        self._ask = sampler.ask
+        self._settled.set()
+        while self._outgoing is not None and self._outgoing.troubles:
+            sampler.say("delivery_failed", self._outgoing.troubles.popleft())
         return self._totals
 
     def live(self) -> dict[str, Any]:
@@ -113,26 +128,30 @@ class Serving:
         }
 
     def figures(self) -> Figures:
-        """What one scrape shows: as of the latest settling, so that it costs nothing here."""
+        """What one scrape shows, settled now by the sampler's own loop.
+
+        Figures as of the last regular settling would be up to a second old, by turns more and less:
+        at 15 s a scrape, ``rate`` over a minute would be off by 2 %.
+        """
+        if self._ask is not None and not self._totals.closed:
+            self._settled.clear()
+            self._ask()
+            self._settled.wait(ASKED_WAIT_S)
         return self._figures
 
     def close(self) -> None:
-        """Stop serving."""
-        if self._endpoint is not None:
-            self._endpoint.close()
+        """Begin to carry the final totals out; ``finish`` waits for that."""
+        if self._outgoing is not None:
+            self._outgoing.end(quickly=self._is_awaited())
 
-    def _serve(self, address: str, port: int) -> None:
-        from greenai.exporters.prometheus import serve  # noqa: PLC0415 - only where it is wanted
+    def finish(self) -> None:
+        """Wait until the final totals are out, where they are carried at all; then stop serving."""
+        if self._outgoing is not None:
+            self._outgoing.finish(quickly=self._is_awaited())
 
-        try:
-            self._endpoint = serve(self.figures, address, port=port)
-        except (OSError, GreenAIError) as error:
-            self._region.header[METRICS_PORT] = 1 << 32
-            print(f"/metrics is not served at {address}:{port}: {error}")  # noqa: T201 - sampler.log
-            return
-        if self._endpoint.warning:
-            print(self._endpoint.warning, flush=True)  # noqa: T201 - sampler.log
-        self._region.header[METRICS_PORT] = self._endpoint.port
+    def _is_awaited(self) -> bool:
+        """Whether the training waits for the end of this process."""
+        return int(self._region.header[STOP_ASKED]) > 1
 
     def _take(self, step: SettledStep) -> None:
         self._steps += 1

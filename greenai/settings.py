@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import grid, sensors
 from greenai.errors import OrderError
+from greenai.outlets import Outlets, outlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ class Settings:
         devices: UUIDs of the GPUs that the run uses; None takes the visible ones.
         metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
         metrics_address: Address of the endpoint.
+        metrics: Other ways out, and who may read the endpoint; see `greenai.outlets.Outlets`.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
@@ -53,10 +55,16 @@ class Settings:
     devices: tuple[str, ...] | None = None
     metrics_port: int | None = None
     metrics_address: str = "127.0.0.1"
+    metrics: Outlets = dataclasses.field(default_factory=Outlets)
     warmup_s: float = 0.0
     resume: bool = False
     codecarbon_check: bool = False
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def metrics_url(self, port: int) -> str:
+        """Address of ``/metrics`` at a port, as a client writes it."""
+        host = self.metrics_address
+        return f"{self.metrics.scheme}://{f'[{host}]' if ':' in host else host}:{port}/metrics"
 
     def run_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
         """Fill in the folder's template.
@@ -110,9 +118,13 @@ def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Se
     if unknown:
         raise OrderError(f"Unknown setting {unknown[0]!r}.", hint=f"use {', '.join(names)}")
     from_file = _file_values(environment.get("GREENAI_CONFIG"), names)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {
+        "metrics": outlets(arguments.get("metrics"), environment, from_file.get("metrics"))
+    }
     origins: dict[str, str] = {}
     for name in names:
+        if name == "metrics":  # many values with an origin each, and none is kept in the record
+            continue
         variable = environment.get(f"GREENAI_{name.upper()}")
         for origin, raw in (
             ("argument", arguments.get(name)),
@@ -127,10 +139,25 @@ def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Se
             origins[name] = "default"
     settings = Settings(**values, origins=origins)
     settings.run_folder(environment)
+    _check_access(settings, environment)
     grid.intensity(settings.country, settings.region)
     if settings.sensors is not None:
         sensors.check_names(settings.sensors)
     return settings
+
+
+def _check_access(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Refuse, before a start, what the sampler could only refuse unseen."""
+    if settings.metrics_port is None:
+        return
+    from greenai.exporters.access import Access, token_of  # noqa: PLC0415 - few runs serve
+
+    access = Access(token=token_of(environment), insecure=settings.metrics.insecure)
+    access.check_address(settings.metrics_address)
+    # The certificate is read again by the sampler; here a wrong one is an error at once.
+    dataclasses.replace(
+        access, certfile=settings.metrics.certfile, keyfile=settings.metrics.keyfile
+    ).tls()
 
 
 def _file_values(path: str | None, names: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from greenai.accounts import impacts_of
 from greenai.analysis.efficiency import flop_per_j, mfu
 from greenai.analysis.impacts import Factors
 from greenai.lens import ACTIVE, TOTAL, peak_of
-from greenai.merging import duration_s, launch_numbers, to_utc_ns
+from greenai.merging import devices_counted, duration_s, launch_numbers, to_utc_ns
 from greenai.shortfalls import length_ns
 from greenai.units import NS_PER_S
 
@@ -73,11 +73,10 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
 def device_hours(parts: tuple[Part, ...]) -> dict[str, float]:
     """Hours of every GPU model, summed over devices and attempts."""
     hours: dict[str, float] = {}
-    for part in parts:
-        for one in part.energies.channels:
-            if one.channel.kind == "gpu":
-                model = one.channel.model or one.channel.device
-                hours[model] = hours.get(model, 0.0) + length_ns(part) / NS_PER_S / S_PER_HOUR
+    for part, one in devices_counted(parts):
+        if one.channel.kind == "gpu":
+            model = one.channel.model or one.channel.device
+            hours[model] = hours.get(model, 0.0) + length_ns(part) / NS_PER_S / S_PER_HOUR
     return hours
 
 
@@ -88,11 +87,15 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     often the source changes its value.
     """
     alike: dict[tuple[str, ...], list[tuple[Any, float]]] = {}
+    most = {id(one) for _, one in devices_counted(parts)}
     for part in parts:
         for one in part.energies.channels:
+            if one.covered_ns == 0 and id(one) not in most:
+                continue  # others count all of it
             channel = one.channel
             name = (channel.kind, channel.model or channel.device, channel.method, channel.trust)
-            alike.setdefault(name, []).append((one, length_ns(part)))
+            wanted_ns = length_ns(part) if id(one) in most else 0.0
+            alike.setdefault(name, []).append((one, wanted_ns))
     return [
         {
             "kind": kind,

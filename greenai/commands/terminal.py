@@ -44,7 +44,7 @@ def console() -> Console:
     return found
 
 
-def say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
+def say_files(files: Iterable[tuple[str, Path | str]], more: int = 0) -> None:
     """Name what was written, each on a line of its own that can be copied."""
     listed = list(files)
     if listed:

@@ -36,6 +36,7 @@ def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dic
     values = dataclasses.asdict(settings)
     origins = values.pop("origins")
     values.pop("folder")  # a path of the user's; the record lies in it anyway
+    values.pop("metrics")  # paths and addresses of the site's
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
     return {

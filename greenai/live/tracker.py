@@ -137,7 +137,7 @@ class Tracker:
     def metrics_url(self) -> str | None:
         """Address of the Prometheus endpoint, as soon as it is served."""
         port = self._served_port()
-        return f"http://{self.settings.metrics_address}:{port}/metrics" if port else None
+        return self.settings.metrics_url(port) if port else None
 
     def start(self) -> Self:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
@@ -170,6 +170,7 @@ class Tracker:
                 "parent_pid": os.getpid(),
                 "metrics_port": self.settings.metrics_port,
                 "metrics_address": self.settings.metrics_address,
+                "metrics": self.settings.metrics.to_json(),
             }
         )
         self._launch_sampler(self._region, claim.attempt_folder)

@@ -41,6 +41,8 @@ class Launched:
     """What the callback needs of a launch: an id that the ranks can share."""
 
     launch_id: str = "launch"
+    rank: int = 0
+    world_size: int = 1
     shared: bool = False
 
 
