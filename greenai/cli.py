@@ -23,6 +23,7 @@ from greenai.commands.scaling import scaling
 from greenai.commands.terminal import Across, complain
 from greenai.commands.terminal import console as _console
 from greenai.commands.terminal import say_files as _say_files
+from greenai.commands.watch import watch
 from greenai.errors import GreenAIError
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def doctor(
 app.command()(bench)
 
 
+app.command()(watch)
 app.command()(scaling)
 app.command()(index)
 app.command()(runs)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenai.errors import RecordError
 from greenai.following.feed import Feed
+from greenai.following.nodes import LiveFigures
 from greenai.following.run import RunFollower, follow
 from greenai.following.view import RunView
 from greenai.record.manifest import MANIFEST
@@ -30,8 +31,8 @@ RUNS_SHOWN_MAX = 16
 """The newest runs are shown; the others are counted."""
 
 
-def runs_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Names and folders of the runs in a folder; the folder itself may be one.
+def runs_below(folder: Path) -> Iterator[Path]:
+    """Folders of the runs in a folder; the folder itself may be one.
 
     Links are not followed, and nothing is looked for in a run.
 
@@ -43,7 +44,7 @@ def runs_below(folder: Path) -> Iterator[tuple[str, Path]]:
         current, depth = left.pop()
         looked += 1
         if _is_run(current):
-            yield ("" if current == folder else str(current.relative_to(folder))), current
+            yield current
         elif depth < DEPTH_MAX:
             try:
                 with os.scandir(current) as entries:
@@ -61,6 +62,7 @@ class Watch:
 
     Attributes:
         feed: What viewers listen to.
+        live: Live figures of all runs, also of those that are not shown.
 
     Raises:
         RecordError: There is no such folder.
@@ -82,6 +84,7 @@ class Watch:
             )
         self.folder = folder.resolve()
         self.feed = Feed(self.state)
+        self.live = LiveFigures()
         self._views: dict[Path, RunView] = {}
         self._order: list[Path] = []
         self._hidden = 0
@@ -161,7 +164,8 @@ class Watch:
 
     def _scan(self) -> None:
         """Find the newest runs; one that is shown and gone stays, and says so."""
-        found = {path: _age(path) for _, path in runs_below(self.folder)}
+        found = {path: _age(path) for path in runs_below(self.folder)}
+        self.live.find(found)
         newest = sorted(found, key=lambda path: (found[path], str(path)), reverse=True)
         gone = [path for path in self._order if path in self._views and path not in found]
         self._hidden = max(0, len(newest) - RUNS_SHOWN_MAX)
