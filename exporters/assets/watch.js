@@ -412,7 +412,7 @@
         } }
       },
       axes: [axis(28, function (plot, ticks) { return ticks.map(span); }),
-        axis(68, function (plot, ticks) { return ticks.map(function (one) { return amount(one, chart.unit); }); })],
+        axis(chart.unit === "gCO2e" ? 88 : 68, function (plot, ticks) { return ticks.map(function (one) { return amount(one, chart.unit); }); })],
       cursor: { points: { size: 6 }, y: false, sync: { key: "time" } },
       hooks: {
         drawClear: [function (plot) { if (chart.run) { shade(plot, chart.run); } }],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from pathlib import Path  # noqa: TC003 - typer reads annotations when it runs
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,7 @@ def watch(
         from greenai.exporters.watch_terminal import show  # noqa: PLC0415 - the same
 
         with contextlib.suppress(KeyboardInterrupt):
-            show(watched, console())
+            show(watched.update, watched.state, console(), time.sleep)
         return
     if certfile is None and keyfile is not None:
         raise OrderError("--keyfile needs --certfile.", hint="give the certificate too")

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 EVENTS_KEPT = 100
 SPANS_KEPT = 400
-TEXT_MAX = 300
 _STEPS = [PHASES.index("train_step"), PHASES.index("data_wait")]
 _NAMES = ("duration_s", "batches", "tokens", "samples", "flops")
 
@@ -184,7 +183,7 @@ class RunFollower:
                     said.append(f"{rank}{text} hint: {refusal['hint']}")
         if self._intensity is not None and self._intensity.is_world_average:
             said.append("No country was named: emissions are those of the world's average grid.")
-        return [text[:TEXT_MAX] for text in dict.fromkeys(said)]
+        return list(dict.fromkeys(said))
 
     def _look_at_launch(self, name: str, ranks: list[AttemptFollower]) -> bool:
         counted: set[tuple[str, str]] = set()

@@ -10,6 +10,7 @@ import numpy as np
 
 from greenai.errors import RecordError
 from greenai.exporters.live_file import figures_from_json
+from greenai.exporters.wording import printable
 from greenai.metrics import PHASES
 from greenai.sensors.base import KINDS
 
@@ -84,7 +85,7 @@ def facts_of(name: str, follower: RunFollower) -> dict[str, Any]:
         "devices": _devices(follower),
         "spans": [[phase, begin, end] for phase, begin, end in follower.spans],
         "events": [_event(event) for event in follower.events],
-        "notices": follower.notices(),
+        "notices": [_text(notice) for notice in follower.notices()],
         "end": _end(follower),
         "place": None
         if place is None
@@ -179,8 +180,8 @@ def _rounded(values: Floats, decimals: int | None) -> list[float | None]:
 
 
 def _text(value: Any) -> str:
-    """A text that is not too long; empty for anything else."""
-    return value[:TEXT_MAX] if isinstance(value, str) else ""
+    """A text that prints and is not too long; empty for anything else."""
+    return printable(value, TEXT_MAX) if isinstance(value, str) else ""
 
 
 def _known(value: Any) -> Any:
