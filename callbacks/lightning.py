@@ -37,6 +37,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         country: ISO 3166 alpha-3 code of the grid; None takes the world average, and says so.
         region: State, province or zone of that country.
         pue: Power usage effectiveness of the site, at least 1; None counts the IT energy alone.
+        pue_source: Where that comes from, with its year.
+        intensity_table: Where the grid's factor is from: ``newest``, ``codecarbon``, ``ember``.
         sensors: Names of the sensors to use; None tries all.
         devices: UUIDs of the GPUs that the run uses; None takes the trainer's own device.
         tokens: Tokens of a batch, or a function of the batch that counts them; None counts
@@ -74,6 +76,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         country: str | None = None,
         region: str | None = None,
         pue: float | None = None,
+        pue_source: str | None = None,
+        intensity_table: str | None = None,
         sensors: list[str] | None = None,
         devices: list[str] | None = None,
         tokens: int | Callable[[Any], int] | None = None,
@@ -95,6 +99,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             country=country,
             region=region,
             pue=pue,
+            pue_source=pue_source,
+            intensity_table=intensity_table,
             sensors=sensors,
             devices=devices,
             metrics_port=metrics_port,

@@ -65,11 +65,12 @@ def _extent(summary: Mapping[str, Any]) -> str:
 
 
 def _boundary(summary: Mapping[str, Any]) -> str:
-    pue = summary.get("pue")
+    pue, source = summary.get("pue"), printable(summary.get("pue_source") or "", limit=80)
     site = (
         "no PUE was given, so cooling and power distribution are left out"
         if pue is None
         else f"facility energy is IT energy times a PUE of {pue:g}, as given by the user"
+        f"{f' ({source})' if source else ''}"
     )
     return f"The boundary is {printable(summary.get('energy_boundary'))}; {site}."
 

@@ -165,7 +165,8 @@ def _emissions(footprint: Footprint) -> tuple[Fact, ...]:
         facts.append(Fact("PUE", "not given", "cooling and power distribution are left out"))
     else:
         facility = quantities.electricity(footprint.facility_energy_j)
-        facts.append(Fact("PUE", f"{footprint.pue:g}", f"facility energy {facility}"))
+        source = printable(footprint.pue_source, limit=200) or "its source was not stated"
+        facts.append(Fact("PUE", f"{footprint.pue:g}", f"facility energy {facility}; {source}"))
     facts += [
         Fact(
             "Carbon intensity",

@@ -57,6 +57,8 @@ def track(
     country: str | None = None,
     region: str | None = None,
     pue: float | None = None,
+    pue_source: str | None = None,
+    intensity_table: str | None = None,
     sensors: Iterable[str] | None = None,
     devices: Iterable[str] | None = None,
     metrics_port: int | None = None,
@@ -80,6 +82,8 @@ def track(
         country: ISO 3166 alpha-3 code of the grid; without it the world average is used.
         region: State, province or zone of that country.
         pue: Power usage effectiveness of the site, at least 1.
+        pue_source: Where that comes from, with its year.
+        intensity_table: ``newest``, ``codecarbon`` or ``ember``: where the grid's factor is from.
         sensors: Names of the sensors to use; all where None.
         devices: UUIDs of the GPUs that the run uses; the visible ones where None.
         metrics_port: Port of the Prometheus endpoint; none is served where None.
@@ -113,6 +117,8 @@ def track(
         country=country,
         region=region,
         pue=pue,
+        pue_source=pue_source,
+        intensity_table=intensity_table,
         sensors=sensors if sensors is None or isinstance(sensors, str) else list(sensors),
         devices=devices if devices is None or isinstance(devices, str) else list(devices),
         metrics_port=metrics_port,
@@ -142,7 +148,9 @@ def load(
     country: str | None = None,
     region: str | None = None,
     pue: float | None = None,
+    pue_source: str | None = None,
     intensity: IntensitySeries | None = None,
+    intensity_table: str | Path | None = None,
     factors: Factors | None = None,
 ) -> Run:
     """Read a run, live or finished, whole or killed.
@@ -153,8 +161,11 @@ def load(
         country: Country of the grid, instead of the recorded one.
         region: Region of it.
         pue: Power usage effectiveness, instead of the recorded one.
+        pue_source: Where that comes from, with its year.
         intensity: Intensity that changes with time, as from ``read_intensity``; the record is not
             changed by it.
+        intensity_table: ``newest``, ``codecarbon``, ``ember`` or a CSV of yearly intensities,
+            instead of the recorded table.
         factors: What no record holds, such as a price; unknown where left out.
 
     Returns:
@@ -169,8 +180,9 @@ def load(
 
     record = open_record(Path(path), partial=partial)
     return Run(
-        record, country=country, region=region, pue=pue, intensity=intensity, factors=factors
-    )
+        record, country=country, region=region, pue=pue, pue_source=pue_source,
+        intensity=intensity, intensity_table=intensity_table, factors=factors,
+    )  # fmt: skip
 
 
 def compare(
@@ -257,6 +269,7 @@ def estimate(
     mfu: Value | None = None,
     country: str | None = None,
     region: str | None = None,
+    intensity_table: str | None = None,
     intensity_g_per_kwh: Value | None = None,
     pue: Value | None = None,
     wue_l_per_kwh: Value | None = None,
@@ -292,6 +305,7 @@ def estimate(
         mfu: Model FLOPs utilisation, a share.
         country: ISO 3166 alpha-3 code; the world average, named, where None.
         region: State, province or zone of that country.
+        intensity_table: As for ``load``.
         intensity_g_per_kwh: Carbon intensity, instead of a country's.
         pue: Site energy over IT energy; emissions are those of IT where None.
         wue_l_per_kwh: Water at the site per kWh of IT energy.

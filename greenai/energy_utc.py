@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +91,11 @@ def constant_footprint(energy_j: float, intensity: Intensity, **about: Any) -> F
         place=intensity.place,
         year=intensity.year,
         basis=intensity.basis,
+        signal=intensity.signal,
+        bounds_g_per_kwh=(
+            math.nan if intensity.low_g_per_kwh is None else intensity.low_g_per_kwh,
+            math.nan if intensity.high_g_per_kwh is None else intensity.high_g_per_kwh,
+        ),
         world_average=intensity.is_world_average,
         **about,
     )

@@ -50,7 +50,9 @@ class Serving:
         settings = config["run"]["settings"]
         self._region = region
         self._config = config
-        self._intensity = grid.intensity(settings["country"]["value"], settings["region"]["value"])
+        self._intensity = grid.intensity(
+            *(settings[name]["value"] for name in ("country", "region", "intensity_table"))
+        )
         self._pue: float | None = settings["pue"]["value"]
         self._running = RunningAttribution()
         self._channels: list[Channel] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import ipaddress
 import math
 import os
@@ -34,6 +35,8 @@ class Settings:
         country: ISO 3166 alpha-3 code of the grid; None takes the world average, and says so.
         region: State, province or zone of that country.
         pue: Power usage effectiveness of the site; None leaves emissions to the IT energy.
+        pue_source: Where it comes from, with its year.
+        intensity_table: Table of yearly intensities: ``newest``, ``codecarbon`` or ``ember``.
         sensors: Names of the sensors to use; None tries all.
         devices: UUIDs of the GPUs that the run uses; None takes the visible ones.
         metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
@@ -51,6 +54,8 @@ class Settings:
     country: str | None = None
     region: str | None = None
     pue: float | None = None
+    pue_source: str = ""
+    intensity_table: str = grid.NEWEST
     sensors: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
     metrics_port: int | None = None
@@ -140,7 +145,7 @@ def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Se
     settings = Settings(**values, origins=origins)
     settings.run_folder(environment)
     _check_access(settings, environment)
-    grid.intensity(settings.country, settings.region)
+    grid.check(settings.country, settings.region, settings.intensity_table)
     if settings.sensors is not None:
         sensors.check_names(settings.sensors)
     return settings
@@ -221,6 +226,21 @@ def _pue(raw: Any, name: str) -> float:
     return value
 
 
+def _table(raw: Any, name: str) -> str:
+    """A table of ours by name: a path of the user's has no place in a record."""
+    text, known = _text(raw, name), (grid.NEWEST, *grid.TABLES)
+    if text not in known:
+        near = difflib.get_close_matches(text, known, n=1)
+        raise OrderError(
+            f"{name} is {text[:80]!r}.",
+            "A record names no file of its user's; a table of your own is given when a run is "
+            "looked at.",
+            (f"did you mean {near[0]}? " if near else "")
+            + f"Use {', '.join(known)}, or greenai report RUN --intensity-table FILE.csv",
+        )
+    return text
+
+
 def _seconds(raw: Any, name: str) -> float:
     value = _number(raw, name)
     if value < 0:
@@ -276,6 +296,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "country": _text,
     "region": _text,
     "pue": _pue,
+    "pue_source": _text,
+    "intensity_table": _table,
     "sensors": _words,
     "devices": _words,
     "metrics_port": _port,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenai.commands.terminal import IntensityTable  # noqa: TC001 - typer reads the annotations
 from greenai.errors import OrderError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def estimate(
         str | None, typer.Option(help="ISO 3166 alpha-3; else the world average, named.")
     ] = None,
     region: Annotated[str | None, typer.Option(help="State, province or zone of it.")] = None,
+    intensity_table: IntensityTable = None,
     intensity: Annotated[str | None, typer.Option(help=f"gCO2e per kWh. {_RANGE}")] = None,
     pue: Annotated[str | None, typer.Option(help=f"Site energy over IT energy. {_RANGE}")] = None,
     wue: Annotated[str | None, typer.Option(help=f"Site water, L/kWh of IT. {_RANGE}")] = None,
@@ -127,6 +129,7 @@ def estimate(
         mfu=_range(mfu),
         country=country,
         region=region,
+        intensity_table=intensity_table,
         intensity_g_per_kwh=_range(intensity),
         pue=_range(pue),
         wue_l_per_kwh=_range(wue),

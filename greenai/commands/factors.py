@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,18 @@ Market = Annotated[
         "--market-g-per-kwh", help="Factor of the contract in g/kWh, for market-based emissions."
     ),
 ]
+DeviceNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        help="Hardware for the embodied emissions, as NAME or N×NAME: '8×H100 SXM', server; "
+        "several times; else the metered GPUs alone.",
+    ),
+]
+PriceFile = Annotated[
+    Path | None,
+    typer.Option(help="CSV of prices over time: start_utc,end_utc,price_per_kwh."),
+]
 
 
 def factors_of(
@@ -34,14 +47,22 @@ def factors_of(
     market: float | None,
     parameters: float | None = None,
     active_parameters: float | None = None,
+    devices: list[str] | None = None,
+    price_file: Path | None = None,
 ) -> Factors:
     """What was given on the command line, each with that as its source; the rest is unknown.
+
+    Raises:
+        OrderError: A device is unknown, or a factor out of range.
+        GridError: The file of prices cannot be used.
 
     Example:
         >>> factors_of(wue=0.5, ewif=None, price=None, currency="", market=None).wue_l_per_kwh
         Given(value=0.5, source='given on the command line')
     """
     from greenai.analysis.impacts import Factors, Given  # noqa: PLC0415 - loads numpy
+    from greenai.embodied import device  # noqa: PLC0415 - the same
+    from greenai.intensity_file import read_prices  # noqa: PLC0415 - the same
 
     def given(value: float | None) -> Given | None:
         return None if value is None else Given(value, GIVEN)
@@ -54,4 +75,14 @@ def factors_of(
         market_g_per_kwh=given(market),
         parameters=parameters,
         active_parameters=active_parameters,
+        devices=tuple(device(name, count) for count, name in map(_counted, devices or [])),
+        prices=None if price_file is None else read_prices(price_file),
     )
+
+
+def _counted(text: str) -> tuple[int, str]:
+    """Number and name, as in ``8xH100 SXM`` or ``server``."""
+    digits = len(text) - len(text.lstrip("0123456789"))
+    if digits and text[digits : digits + 1] in {"x", "×", "*"}:
+        return int(text[:digits]), text[digits + 1 :].strip()
+    return 1, text

@@ -11,14 +11,25 @@ import typer
 
 from greenai.commands.factors import (
     Currency,
+    DeviceNames,
     Ewif,
     Market,
     Price,
+    PriceFile,
     Wue,
     factors_of,
 )
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
-from greenai.commands.terminal import Country, Pue, Region, complain, console, say_files
+from greenai.commands.terminal import (
+    Country,
+    IntensityTable,
+    Pue,
+    PueSource,
+    Region,
+    complain,
+    console,
+    say_files,
+)
 from greenai.errors import OrderError, RecordError
 
 if TYPE_CHECKING:
@@ -75,23 +86,28 @@ def report(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
     wue: Wue = None,
     ewif: Ewif = None,
     price: Price = None,
+    price_file: PriceFile = None,
     currency: Currency = "",
     market: Market = None,
+    device: DeviceNames = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
     Other factors than the recorded ones compute it anew; the record itself is never changed.
     With --by, show many runs instead, failed ones included.
     """
-    given = None
-    if any(value is not None for value in (wue, ewif, price, market)):
-        given = factors_of(wue=wue, ewif=ewif, price=price, currency=currency, market=market)
+    given = factors_of(
+        wue=wue, ewif=ewif, price=price, currency=currency, market=market, devices=device,
+        price_file=price_file,
+    )  # fmt: skip
     if by is not None or first is not None or last is not None or csv is not None:
         if md or json or pdf or intensity_file or intensity or zone:
             raise OrderError(
@@ -101,7 +117,8 @@ def report(
             )
         _report_many(
             run, by or "project,month", first, last, html, csv,
-            country=country, region=region, pue=pue, factors=given,
+            country=country, region=region, pue=pue, pue_source=pue_source,
+            intensity_table=intensity_table, factors=given,
         )  # fmt: skip
         return
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
@@ -109,8 +126,8 @@ def report(
 
     series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
     loaded = load(
-        run, partial=partial, country=country, region=region, pue=pue, intensity=series,
-        factors=given,
+        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
+        intensity=series, intensity_table=intensity_table, factors=given,
     )  # fmt: skip
     console().print(run_report(loaded))
     say_files(_write_report(loaded, run, html=html, md=md, json=json, pdf=pdf))
@@ -132,6 +149,8 @@ def export(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
@@ -149,7 +168,10 @@ def export(
     from greenai.exporters import tables  # noqa: PLC0415 - the same
 
     series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
+    loaded = load(
+        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
+        intensity=series, intensity_table=intensity_table,
+    )  # fmt: skip
     for attempt in loaded.record.attempts:
         for problem in attempt.problems:
             complain(problem, style="yellow")
@@ -214,7 +236,8 @@ def _report_many(
     from greenai.overview import entries_of  # noqa: PLC0415 - the same
 
     keys = portfolio.keys_of(by)
-    grid.intensity(factors["country"], factors["region"])  # a wrong word is no fault of a run's
+    names = (factors[name] for name in ("country", "region", "intensity_table"))
+    grid.check(*names)  # a wrong word is no fault of a run's
     days = (None if day is None else day.date() for day in (first, last))
     entries = entries_of(root, *days, **factors)
     console().print(sheet_report(portfolio.groups_sheet(entries, keys)))

@@ -54,6 +54,7 @@ class Plan:
     mfu: Value | None = None
     country: str | None = None
     region: str | None = None
+    intensity_table: str | None = None
     intensity_g_per_kwh: Value | None = None
     pue: Value | None = None
     wue_l_per_kwh: Value | None = None
@@ -123,9 +124,7 @@ def estimate_plan(plan: Plan) -> Estimate:
         wue_l_per_kwh=factors.given(
             "water at the site, L/kWh of IT", plan.wue_l_per_kwh, "Not given: not in the water."
         ),
-        ewif_l_per_kwh=factors.given(
-            "water at power stations, L/kWh", plan.ewif_l_per_kwh, "Not given: not in the water."
-        ),
+        ewif_l_per_kwh=factors.ewif_of(plan),
         price_per_kwh=factors.given(
             "price per kWh", plan.price_per_kwh, "Not given: not in the cost."
         ),

@@ -62,10 +62,21 @@ def test_the_json_is_strict_and_holds_the_summary(tmp_path: Path) -> None:
 
 
 def test_what_no_factor_was_given_for_is_unknown_and_never_zero() -> None:
-    facts = {one.name: one.value for one in outline_of(greenai.load(RECORDED)).impacts}
+    run = greenai.load(RECORDED, country="NGA")  # no source gives the water of its generation
+    facts = {one.name: one.value for one in outline_of(run).impacts}
     for name in ("Water on site", "Water off site", "Cost of the electricity"):
         assert facts[name] == "unknown"
     assert facts["Market-based emissions"] == "none claimed"
+
+
+def test_water_of_generation_is_that_of_the_country_where_a_source_gives_it() -> None:
+    summary = greenai.load(RECORDED).summary()
+    energy_kwh = summary["energy_j"] / 3.6e6
+    off_site_l = summary["impacts"]["water_off_site_l"]["mid"]
+    assert off_site_l == pytest.approx(energy_kwh * 1.2 * 3.6737)  # PUE once
+    assert any("World Resources Institute" in said for said in summary["impacts"]["said"])
+    assert "facility energy" in methodology(greenai.load(RECORDED, pue_source="DC, 2025").summary())
+    assert "DC, 2025" in methodology(greenai.load(RECORDED, pue_source="DC, 2025").summary())
 
 
 def test_what_was_given_is_worked_out() -> None:
@@ -81,7 +92,7 @@ def test_what_was_given_is_worked_out() -> None:
 def test_the_methodology_is_a_paragraph_that_says_what_was_done() -> None:
     text = methodology(greenai.load(RECORDED).summary())
     assert 80 <= len(text.split()) <= 150
-    for said in ("NVML energy counter", "PUE of 1.2", "FRA", "2023", "99.1 %", "No offset"):
+    for said in ("NVML energy counter", "PUE of 1.2", "FRA", "2024", "99.1 %", "No offset"):
         assert said in text
     assert "Not known: market-based emissions" in text
 
