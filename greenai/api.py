@@ -67,6 +67,7 @@ def track(
     warmup_s: float | None = None,
     resume: bool | None = None,
     codecarbon_check: bool | None = None,
+    watch: bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Tracker:
     """Meter a plain training loop.
@@ -94,6 +95,8 @@ def track(
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
+        watch: Whether a page that shows the run as it goes is served on this machine, by a process
+            beside the sampler that ends with it; the page's address is logged once.
         config: Facts to keep with the record. Comparisons read ``repeat`` or ``seed`` (which
             pairs runs), ``position`` (place in the order), ``idle_power_w``, ``tokenizer`` and
             ``flops_per_token_active``.
@@ -127,6 +130,7 @@ def track(
         warmup_s=warmup_s,
         resume=resume,
         codecarbon_check=codecarbon_check,
+        watch=watch,
     )
     return Tracker(settings, config=config, find_hook=_gpu_clock)
 

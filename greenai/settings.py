@@ -45,6 +45,7 @@ class Settings:
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
+        watch: Whether a page that shows the run is served beside, on this machine alone.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     warmup_s: float = 0.0
     resume: bool = False
     codecarbon_check: bool = False
+    watch: bool = False
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def metrics_url(self, port: int) -> str:
@@ -305,4 +307,5 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "warmup_s": _seconds,
     "resume": _flag,
     "codecarbon_check": _flag,
+    "watch": _flag,
 }

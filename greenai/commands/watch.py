@@ -14,8 +14,14 @@ from greenai.commands.terminal import complain, console
 from greenai.errors import OrderError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greenai.exporters.endpoint import Endpoint
     from greenai.following.folder import Watch
+
+
+LAST_S = 2.5
+"""How long a page outlives its sampler, so that viewers see the end."""
 
 
 def watch(
@@ -75,6 +81,29 @@ def watch(
     finally:
         endpoint.close()
         watched.close()
+
+
+def serve_beside(
+    run_folder: Path, sampler_ended: Callable[[float], bool], listening: Callable[[int], None]
+) -> None:
+    """Serve one run's page on this machine as long as its sampler lives, and to its last word.
+
+    Args:
+        run_folder: The run.
+        sampler_ended: Waits for so many seconds; whether the sampler has ended.
+        listening: Told the port.
+    """
+    from greenai.following.folder import UPDATE_S, Watch  # noqa: PLC0415 - loads numpy
+
+    watched = Watch(run_folder)
+    endpoint = serve(watched, "127.0.0.1", 0)
+    listening(endpoint.port)
+    watched.start()
+    while not sampler_ended(UPDATE_S):
+        pass
+    time.sleep(LAST_S)  # the end of the run is read and told
+    endpoint.close()
+    watched.close()
 
 
 def serve(

@@ -284,10 +284,11 @@ class RunFollower:
         settings = self.manifest.get("settings")
         pue = _setting(settings, "pue")
         self.pue = float(pue) if type(pue) in {int, float} and pue >= 1 else None
-        place = [_setting(settings, name) for name in ("country", "region")]
+        place = [_setting(settings, name) for name in ("country", "region", "intensity_table")]
         try:
-            country, region = (one if isinstance(one, str) else None for one in place)
-            self._intensity = grid.intensity(country, region)
+            country, region, table = (one if isinstance(one, str) else None for one in place)
+            table = table if table in grid.TABLES else None  # a record names no file to be read
+            self._intensity = grid.intensity(country, region, table)
         except GridError as error:
             self.problem = f"{error.what} Emissions are unknown."
 
