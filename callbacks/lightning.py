@@ -55,6 +55,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
+        watch: Whether a page that shows the run as it goes is served on this machine, by a process
+            of its own; its address is logged once.
 
     Raises:
         OrderError: A value is out of range.
@@ -91,6 +93,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
+        watch: bool | None = None,
     ) -> None:
         settings = resolve(
             folder=folder,
@@ -108,6 +111,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             metrics=metrics,
             warmup_s=warmup_s,
             resume=resume,
+            watch=watch,
         )
         super().__init__(
             settings,

@@ -163,9 +163,9 @@ class AttemptFollower:
             limit_ns = self._limit_ns(final=was_ended and not any(got) and not news.more)
             losses = self._feed(limit_ns)
             waits = not self._settles_already() and not was_ended
-            steps = self.traced.settle(wait=waits)
+            self.traced.settle(wait=waits)
             if not self.closed and was_ended and not (any(got) or news.more):
-                steps += self.traced.settle(closed=True)
+                self.traced.settle(closed=True)
                 self.closed = True
             self._take(news, losses)
         news.events = self._read_events()
