@@ -13,7 +13,7 @@
     { key: "co2e_g", title: "Operational emissions so far", unit: "gCO2e", note: "" }
   ];
   var runs = {}, order = [], hidden = 0, title = "";
-  var chosen = null, plots = {}, dirty = true, drawn = 0, source = null, heard = 0, connected = false, began = false;
+  var chosen = null, plots = {}, dirty = true, drawn = false, source = null, heard = 0, connected = false, began = false;
 
   function byId(name) { return document.getElementById(name); }
 
@@ -370,7 +370,7 @@
       held.plot.setData(data, false);
       if (!held.zoomed) { held.plot.setScale("x", reach(data)); } else { held.plot.redraw(true, true); }
     } else { held = plots[figure.id] = make(figure, chart, lines, data, shape); }
-    held.lines = lines;
+    figure.dataset.points = data[0].length;
     describe(figure, chart, lines);
   }
 
@@ -490,8 +490,10 @@
     keep(byId("each"), keys, makeRun);
     drawTogether(keys);
     Array.prototype.forEach.call(byId("each").children, drawRun);
-    drawn += 1;
-    document.documentElement.dataset.drawn = drawn;
+    if (!drawn && Object.keys(plots).length) {
+      drawn = true;
+      performance.mark("curves");
+    }
   }
 
   function again() {
