@@ -66,6 +66,10 @@ def track(
     metrics: Mapping[str, Any] | None = None,
     warmup_s: float | None = None,
     resume: bool | None = None,
+    total_steps: float | None = None,
+    budget_kwh: float | None = None,
+    budget_kg: float | None = None,
+    intensity_file: StrPath | None = None,
     codecarbon_check: bool | None = None,
     watch: bool | None = None,
     config: Mapping[str, Any] | None = None,
@@ -93,6 +97,11 @@ def track(
             `docs/prometheus.md` lists them.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        total_steps: Optimizer steps of the whole run; its end is then foreseen as it goes.
+        budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
+        budget_kg: Operational emissions that it was given, likewise.
+        intensity_file: CSV of ``start_utc``, ``end_utc`` and ``g_per_kwh`` (hours to come too),
+            by whose intensity at the time of use live emissions are counted.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
         watch: Whether a page that shows the run as it goes is served on this machine, by a process
@@ -129,6 +138,10 @@ def track(
         metrics=metrics,
         warmup_s=warmup_s,
         resume=resume,
+        total_steps=total_steps,
+        budget_kwh=budget_kwh,
+        budget_kg=budget_kg,
+        intensity_file=intensity_file,
         codecarbon_check=codecarbon_check,
         watch=watch,
     )

@@ -17,6 +17,7 @@ from greenai.commands.bench import bench
 from greenai.commands.estimate import estimate
 from greenai.commands.fleet import index, runs
 from greenai.commands.impacts import impacts
+from greenai.commands.merge import merge
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
 from greenai.commands.scaling import scaling
@@ -154,6 +155,7 @@ def doctor(
 app.command()(bench)
 
 
+app.command()(merge)
 app.command()(watch)
 app.command()(scaling)
 app.command()(index)

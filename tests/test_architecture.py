@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": {"sensors", "record", "settings"},
     "live.bootstrap": {"companion"},  # first lines of the new process: they hand over to its root
     "analysis": {"record.types", "sensors.base"},
-    "settings": {"grid", "sensors", "outlets", "exporters.access"},
+    "settings": {"grid", "sensors", "outlets", "exporters.access", "emitted"},
     "outlets": set(),
     "outgoing": {"outlets", "exporters"},
     "diagnosis": {"examination", "sensors.base", "sensors"},
@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
     "observation": {"analysis"},
     "lens": {"run", "merging", "analysis", "accelerators"},
+    "backfill": {"merging", "energy_utc", "exporters.openmetrics", "analysis"},
     "energy_utc": {"merging", "analysis", "record.types"},
     "timed_csv": {"analysis"},
     "intensity_file": {"timed_csv", "analysis"},
@@ -90,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": ANYTHING,
     "commands": set(),
     "commands.options": {"analysis", "sensors"},
+    "commands.merge": {"api", "commands.terminal", "record"},
     "commands.scaling": {"api", "commands.terminal", "exporters"},
     "commands.terminal": set(),
     "commands.estimate": {
@@ -119,14 +121,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "companion": ANYTHING,
     "serving": {
         "live",
-        "record",
         "analysis",
         "exporters",
         "outgoing",
         "outlets",
-        "grid",
-        "sensors",
+        "local_ranks",
+        "tally",
+        "sensors.base",
     },
+    "local_ranks": {"exporters"},
+    "tally": {"live", "analysis", "exporters", "embodied", "emitted", "grid", "sensors.base"},
+    "emitted": {"analysis", "intensity_file"},
 }
 
 MAY_NAME_IN_TYPES: dict[str, set[str]] = {
@@ -134,11 +139,13 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "exporters": {"api"},
     "workloads": {"analysis"},
     "observation": {"run"},
+    "emitted": {"grid"},
     "planning.factors": {"planning.plan"},
     "planning.plan": {"run"},
     "planning.text": {"planning.budget"},
     "energy_utc": {"grid"},
     "accounts": {"run"},
+    "backfill": {"run"},
     "statement": {"run"},
 }
 
@@ -148,6 +155,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "analysis",
         "record",
         "live",
+        "backfill",
         "exporters",
         "workloads",
         "run",
@@ -155,6 +163,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "lens",
         "crosscheck",
         "energy_utc",
+        "emitted",
         "statement",
         "following",
     },
@@ -171,6 +180,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "commands.factors",
         "commands.fleet",
         "commands.impacts",
+        "commands.merge",
         "commands.bench",
         "commands.options",
         "commands.report",
@@ -184,7 +194,13 @@ THIRD_PARTY: dict[str, set[str]] = {
     "amdsmi": {"sensors.amd"},
     "zeus_apple_silicon": {"sensors.apple"},
     "pyhlml": {"sensors.habana"},
-    "prometheus_client": {"exporters.prometheus", "exporters.textfile", "exporters.pushgateway"},
+    "prometheus_client": {
+        "exporters.exposition",
+        "exporters.prometheus",
+        "exporters.textfile",
+        "exporters.pushgateway",
+        "exporters.openmetrics",
+    },
     "google": {"exporters.remote_write"},
     "cramjam": {"exporters.remote_write"},
     "codecarbon": {

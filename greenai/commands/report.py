@@ -53,6 +53,7 @@ class Format(enum.StrEnum):
     json = "json"
     emissions = "emissions"
     model_card = "model-card"
+    openmetrics = "openmetrics"
 
 
 class Training(enum.StrEnum):
@@ -158,7 +159,8 @@ def export(
     """Write steps.csv and phases.csv, steps.parquet, or summary.json.
 
     `emissions` writes emissions.csv as CodeCarbon has it; `model-card` puts the emissions, in
-    grams, into the metadata of a Hugging Face model card on this disk.
+    grams, into the metadata of a Hugging Face model card on this disk; `openmetrics` writes
+    openmetrics.txt, the counters by time, for `promtool tsdb create-blocks-from openmetrics`.
     """
     if Format.model_card in formats and card is None:
         raise OrderError(
@@ -181,6 +183,12 @@ def export(
         from greenai.exporters.emissions import write_emissions  # noqa: PLC0415 - loads pandas
 
         write_emissions(loaded, path := (out or run) / "emissions.csv")
+        written.append(("file", path))
+    if Format.openmetrics in formats:
+        from greenai.backfill import courses_of  # noqa: PLC0415 - loads pandas
+        from greenai.exporters.openmetrics import FILE, write_openmetrics  # noqa: PLC0415
+
+        write_openmetrics(path := (out or run) / FILE, courses_of(loaded))
         written.append(("file", path))
     if Format.model_card in formats and card is not None:
         from greenai.exporters.model_card import card_metadata, patch_card  # noqa: PLC0415 - extra

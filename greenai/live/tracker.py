@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from greenai.errors import OrderError
@@ -103,8 +102,8 @@ class Tracker:
     ) -> None:
         self.settings = settings
         self.launch = launch(rank=rank, local_rank=local_rank, world_size=world_size)
-        self.run_id = resume_run_id or uuid.uuid4().hex
-        self.run_folder = settings.run_folder()
+        self.run_folder = settings.run_folder(date=self.launch.date)
+        self.run_id = resume_run_id or self.launch.new_run_id(self.run_folder)
         self._config = plain_config(config or {})
         self._framework = framework
         self._evidence = evidence or ("a restored checkpoint" if resume_run_id else None)
@@ -162,6 +161,7 @@ class Tracker:
                 "sensors": sensor_names(self.settings.sensors, self.launch.local_rank),
                 "devices": self.settings.devices,
                 "parent_pid": os.getpid(),
+                "intensity_file": self.settings.intensity_file,
                 "metrics_port": self.settings.metrics_port,
                 "metrics_address": self.settings.metrics_address,
                 "metrics": self.settings.metrics.to_json(),
