@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenai.errors import ComparisonError
 from greenai.live.active import phase
 from greenai.live.tracker import Tracker
+from greenai.named_runs import run_folders
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
@@ -353,34 +353,6 @@ def estimate(
 
     measured = None if calibrate is None else plan.calibration_of(load(calibrate))
     return plan.estimate_plan(plan.plan_of(calibrate=measured, **said))
-
-
-def run_folders(pattern: StrPath) -> list[Path]:
-    """Run folders that a path means: itself, the runs in it, or those that a pattern matches.
-
-    Raises:
-        ComparisonError: There are none.
-    """
-    path = Path(pattern)
-    if any(sign in str(pattern) for sign in "*?[") and not path.exists():
-        root = Path(path.anchor or ".")
-        matches = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
-        found = [match for match in matches if _is_run(match)]
-    elif path.is_dir() and not _is_run(path):
-        found = sorted(inner for inner in path.iterdir() if _is_run(inner))
-    else:
-        return [path]
-    if not found:
-        raise ComparisonError(
-            f"No run lies at {pattern}.",
-            "There is nothing to compare.",
-            "name run folders, or a folder that holds some",
-        )
-    return found
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "manifest.json").is_file()
 
 
 def write_derived(run_folder: Path) -> None:

@@ -87,6 +87,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "grid",
         "sensors.base",
     },
+    "named_runs": set(),
     "api": ANYTHING,
     "cli": ANYTHING,
     "commands": set(),

@@ -34,7 +34,8 @@ RUNS_SHOWN_MAX = 16
 def runs_below(folder: Path) -> Iterator[Path]:
     """Folders of the runs in a folder; the folder itself may be one.
 
-    Links are not followed, and nothing is looked for in a run.
+    Links are not followed, and nothing is looked for in a run. Unlike the walk of an index, this
+    one is bounded: it is repeated every few seconds, wherever somebody let it begin.
 
     Args:
         folder: Where to look.
