@@ -26,6 +26,7 @@ from greenai.commands.terminal import console as _console
 from greenai.commands.terminal import say_files as _say_files
 from greenai.commands.watch import watch
 from greenai.errors import GreenAIError
+from greenai.named_runs import run_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,7 +98,7 @@ def compare(
     )
     from greenai.lens import lens_of  # noqa: PLC0415 - the same
 
-    folders = dict.fromkeys(folder.resolve() for path in runs for folder in api.run_folders(path))
+    folders = dict.fromkeys(folder.resolve() for path in runs for folder in run_folders(path))
     loaded = [api.load(folder) for folder in folders]
     found = api.compare(loaded, baseline=baseline, per=per, across_devices=across is not None)
     others = about_devices(loaded)

@@ -93,7 +93,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": set(),
     "commands.options": {"analysis", "sensors"},
     "commands.merge": {"api", "commands.terminal", "record"},
-    "commands.scaling": {"api", "commands.terminal", "exporters"},
+    "commands.scaling": {"api", "named_runs", "commands.terminal", "exporters"},
     "commands.terminal": set(),
     "commands.estimate": {
         "planning",

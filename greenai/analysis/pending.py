@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
 
-class SettledStep(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettledStep:
     """A step whose energy no later reading changes; NaN is unknown."""
 
     index: int

@@ -214,7 +214,7 @@ def _bounds(
     low[0] += trace.low_j
     high[0] += trace.high_j
     trace.low_j, trace.high_j = float(low[count]), float(high[count])
-    return low[:count], high[:count]
+    return low[:count].astype(np.float64), high[:count].astype(np.float64)
 
 
 def _joined(one: _OpenPiece, other: _OpenPiece) -> _OpenPiece:

@@ -46,12 +46,12 @@ class StepRows(NamedTuple):
     """Settled steps of one rank. Arrays of one length.
 
     Attributes:
-        index: Number of the step.
+        number: What the training calls each step.
         end_s: UTC seconds of its end.
         values: Columns energy_j, low_j, high_j, duration_s, batches, tokens, samples, flops.
     """
 
-    index: Ns
+    number: Ns
     end_s: Floats
     values: Floats
 
@@ -275,7 +275,7 @@ class AttemptFollower:
         newest = self._newest()
         if final:
             return 2**62
-        partly = [at for at, tail in zip(newest, self._files, strict=True) if tail.more]
+        partly = [one for one, tail in zip(newest, self._files, strict=True) if tail.more]
         limit_ns = min([2**62, *partly])
         sure_ns = max(newest[1], self._unsure_ns)
         self._unsure_ns = newest[0] or self._unsure_ns
@@ -331,10 +331,10 @@ class AttemptFollower:
         """Put what has settled into the news, in UTC."""
         if not self._anchors:
             return
-        for steps, end_ns, low_j, high_j in self.traced.take_steps():
+        for settled, end_ns, low_j, high_j in self.traced.take_steps():
             plain = [
                 (s.index, s.energy_j, s.duration_s, s.batches, s.tokens, s.samples, s.flops)
-                for s in steps
+                for s in settled
             ]
             columns = np.array(plain, dtype=np.float64).T
             values = np.stack((columns[1], low_j, high_j, *columns[2:]))
@@ -342,8 +342,8 @@ class AttemptFollower:
         for position, t_ns, power_w in self.traced.take_power():
             news.power.append((self.channels[position], self.utc_s(t_ns), power_w))
         news.loss.extend((self.utc_s(t_ns), loss) for t_ns, loss in losses if len(t_ns))
-        for phase, start_ns, end_ns in self.traced.take_phases():
-            start_s, end_s = self.utc_s(np.array([start_ns, end_ns])).tolist()
+        for phase, begin_ns, stop_ns in self.traced.take_phases():
+            start_s, end_s = self.utc_s(np.array([begin_ns, stop_ns])).tolist()
             news.phases.append((PHASES[phase], start_s, end_s))
 
     def _read_events(self) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ class Feed:
         >>> feed = Feed(lambda: {"runs": {}})
         >>> closing = threading.Event()
         >>> events = feed.events("", closing)
-        >>> next(events).decode().splitlines()[:2]
+        >>> (next(events) + next(events)).decode().splitlines()[:2]
         ['retry: 1000', 'event: whole']
     """
 

@@ -11,7 +11,11 @@ from greenai.following.attempt import StepRows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy.typing as npt
+
     from greenai.units import Floats, Ns
+
+    Bools = npt.NDArray[np.bool_]
 
 _ENERGY = slice(0, 3)
 _DURATION = 3
@@ -20,10 +24,10 @@ _DURATION = 3
 class _Held(NamedTuple):
     """Steps of all ranks, and of which rank each is."""
 
-    index: Ns
+    number: Ns
     end_s: Floats
     values: Floats
-    metered: Floats
+    metered: Bools
 
 
 class StepJoin:
@@ -38,7 +42,7 @@ class StepJoin:
         >>> def rows(index, energy_j):
         ...     return StepRows(np.array([index]), np.array([1.0]), np.full((8, 1), energy_j))
         >>> join.add({0: [rows(5, 2.0)]}, silent=frozenset())
-        >>> len(join.take({0: True, 1: True}).index)
+        >>> len(join.take({0: True, 1: True}).number)
         0
         >>> join.add({1: [rows(5, 3.0)]}, silent=frozenset())
         >>> join.take({0: True, 1: True}).values[0].tolist()
@@ -59,7 +63,7 @@ class StepJoin:
         for rank, parts in steps.items():
             for index, end_s, values in parts:
                 if len(index):
-                    metered = np.full(len(index), float(rank not in silent))
+                    metered = np.full(len(index), rank not in silent)
                     self._held.append(_Held(index, end_s, values, metered))
                     self._latest[rank] = max(self._latest.get(rank, -1), int(index.max()))
 
@@ -82,18 +86,16 @@ class StepJoin:
             self._held = []
         if len(going) == 1:
             return StepRows(index[ready], end_s[ready], values[:, ready])
-        return _joined(index[ready], end_s[ready], values[:, ready], metered[ready] > 0)
+        return _joined(index[ready], end_s[ready], values[:, ready], metered[ready])
 
 
-def _joined(index: Ns, end_s: Floats, values: Floats, metered: Floats) -> StepRows:
+def _joined(index: Ns, end_s: Floats, values: Floats, metered: Bools) -> StepRows:
     """One column a step."""
     number, place = np.unique(index, return_inverse=True)
     size = len(number)
-    joined = np.stack(
-        [np.bincount(place, row, minlength=size) for row in values]
-        if len(index)
-        else [np.empty(0)] * len(values)
-    )
+    joined = np.zeros((len(values), size))
+    for row, own in enumerate(values):
+        joined[row] = np.bincount(place, own, minlength=size)
     for row in range(*_ENERGY.indices(3)):
         own = values[row][metered]
         sums = np.bincount(place[metered], own, minlength=size)

@@ -57,7 +57,7 @@ class LiveFigures:
         Args:
             runs: Folders of all runs.
         """
-        found = set()
+        found: set[Path] = set()
         for run in runs:
             try:
                 folders = [folder for _, folder in attempt_folders(run)]

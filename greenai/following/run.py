@@ -209,17 +209,17 @@ class RunFollower:
         return any(news.more for news in found.values())
 
     def _add_steps(self, steps: StepRows) -> None:
-        if len(steps.index) == 0:
+        if len(steps.number) == 0:
             return
         energy_j, low_j, high_j, *others = steps.values
         work = dict(zip(_NAMES, others, strict=True))
         for name, values in work.items():
             self.sums[name] += float(values.sum())
         known = np.isfinite(energy_j)
-        self.steps += len(steps.index)
+        self.steps += len(steps.number)
         self.known_steps += int(known.sum())
         self.known_tokens += float(work["tokens"][known].sum())
-        self.last["step"] = float(steps.index[-1])
+        self.last["step"] = float(steps.number[-1])
         t_s = steps.end_s - self.start_s
         self._curve("step_j").add(t_s, low_j, energy_j, high_j)
         tokens = np.where(work["tokens"] > 0, work["tokens"], np.nan)
