@@ -10,7 +10,8 @@
     { key: "step_j", title: "Energy per step", unit: "J", note: "mean; the band spans the steps' lower and upper bounds" },
     { key: "j_per_token", title: "Energy per token", unit: "J", note: "mean; the band spans the bounds" },
     { key: "loss", title: "Loss", unit: "", note: "mean; the band spans least and greatest" },
-    { key: "co2e_g", title: "Operational emissions so far", unit: "gCO2e", note: "" }
+    { key: "co2e_g", title: "Operational emissions so far", unit: "gCO2e", note: "" },
+    { key: "intensity", title: "Carbon intensity in use", unit: "g/kWh", note: "" }
   ];
   var runs = {}, order = [], hidden = 0, title = "";
   var chosen = null, plots = {}, dirty = true, drawn = false, source = null, heard = 0, connected = false, began = false;

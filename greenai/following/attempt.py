@@ -139,8 +139,8 @@ class AttemptFollower:
 
     @property
     def share_read(self) -> float:
-        """How much of the files has been read, 0 to 1."""
-        return min(tail.share_read() for tail in self._files)
+        """How much of the files has been read, 0 to 1; 1 where only the newest is to come."""
+        return min(tail.share_read() if tail.more else 1.0 for tail in self._files)
 
     def look(self, counted: frozenset[tuple[str, str]] = frozenset()) -> News:
         """Read and attribute what is new.

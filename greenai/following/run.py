@@ -10,6 +10,7 @@ import numpy as np
 from greenai import grid
 from greenai.analysis.decimation import Decimated
 from greenai.errors import GreenAIError, GridError, RecordError
+from greenai.exporters.wording import printable
 from greenai.following.attempt import AttemptFollower, News, StepRows
 from greenai.following.joined import StepJoin
 from greenai.metrics import PHASES
@@ -21,11 +22,12 @@ from greenai.units import emissions_g
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from greenai.sensors.base import Channel
     from greenai.units import Floats
 
 EVENTS_KEPT = 100
 SPANS_KEPT = 400
+NAME_MAX = 60
+"""Of a device: the legend of a plot has no room for more."""
 _STEPS = [PHASES.index("train_step"), PHASES.index("data_wait")]
 _NAMES = ("duration_s", "batches", "tokens", "samples", "flops")
 
@@ -38,9 +40,8 @@ class RunFollower:
 
     Attributes:
         manifest: The run's manifest.
-        curves: By key: ``power:<rank>:<device>``, ``step_j``, ``j_per_token``, ``loss`` and
-            ``co2e_g``.
-        labels: Name, rank and kind of each power curve's device.
+        curves: By key: ``power:<rank>:<device>``, ``step_j``, ``j_per_token``, ``loss``,
+            ``co2e_g``, and ``intensity`` where it changes with time.
         spans: Time outside of steps: phase, begin and end in seconds since the start.
         events: The latest gaps, warnings and failed reads.
         problem: Why nothing can be shown; empty while all is well.
@@ -54,7 +55,6 @@ class RunFollower:
         self.manifest: dict[str, Any] = {}
         self.attempts: dict[Path, AttemptFollower] = {}
         self.curves: dict[str, Decimated] = {}
-        self.labels: dict[str, tuple[str, int, str]] = {}
         self.spans: list[tuple[str, float, float]] = []
         self.events: list[dict[str, Any]] = []
         self.problem = ""
@@ -66,6 +66,7 @@ class RunFollower:
         self._joins: dict[str, StepJoin] = {}
         self._intensity: grid.Intensity | None = None
         self.pue: float | None = None
+        self._over_time = False
         self._read_manifest()
 
     @property
@@ -128,7 +129,7 @@ class RunFollower:
         for one in self.attempts.values():
             name = one.folder.name
             lengths_s[name] = max(lengths_s.get(name, 0.0), one.length_s)
-        g_per_kwh = math.nan if self._intensity is None else self._intensity.g_per_kwh
+        emitted_g, g_per_kwh = self._emitted(energy_j)
         return {
             "energy_j": energy_j,
             "steps_j": steps_j,
@@ -138,7 +139,7 @@ class RunFollower:
             "j_per_step": steps_j / self.known_steps if self.known_steps else math.nan,
             "j_per_token": steps_j / self.known_tokens if self.known_tokens else math.nan,
             "duration_s": sum(lengths_s.values()),
-            "operational_co2e_g": emissions_g(energy_j, g_per_kwh, self.pue or 1.0),
+            "operational_co2e_g": emitted_g,
             "intensity_g_per_kwh": g_per_kwh,
             "pue": math.nan if self.pue is None else self.pue,
             **{name: self.last.get(name, math.nan) for name in ("step", "loss")},
@@ -201,12 +202,9 @@ class RunFollower:
         self._add_steps(join.take({one.rank: not one.closed for one in ranks}))
         for rank, news in found.items():
             self._add_news(rank, news, first=rank == min(found))
-        energy_j = float(self.settled_j().sum())
-        if energy_j > self.last.get("energy_j", 0.0):
-            at_s = max((one.settled_s for one in ranks if one.settled_s > 0), default=math.nan)
-            self._add_point("co2e_g", at_s, self.totals()["operational_co2e_g"])
-            self.last["energy_j"] = energy_j
-        return any(news.more for news in found.values())
+        more = any(news.more for news in found.values())
+        self._add_emissions(ranks, more=more)
+        return more
 
     def _add_steps(self, steps: StepRows) -> None:
         if len(steps.number) == 0:
@@ -229,7 +227,7 @@ class RunFollower:
 
     def _add_news(self, rank: int, news: News, *, first: bool) -> None:
         for channel, t_s, power_w in news.power:
-            curve = self._curve(self._power_key(rank, channel))
+            curve = self._curve(f"power:{rank}:{printable(channel.device, NAME_MAX)}")
             curve.add(t_s - self.start_s, power_w, power_w, power_w)
         if first:
             for t_s, loss in news.loss:
@@ -240,6 +238,33 @@ class RunFollower:
         for event in news.events:
             self.events.append({**event, "t_s": event["t_s"] - self.start_s})
         del self.events[:-EVENTS_KEPT]
+
+    def _add_emissions(self, ranks: list[AttemptFollower], *, more: bool) -> None:
+        """Add what has been emitted until now; where that is told from outside, only of now."""
+        energy_j = float(self.settled_j().sum())
+        if energy_j <= self.last.get("energy_j", 0.0) or (self._over_time and more):
+            return
+        self.last["energy_j"] = energy_j
+        at_s = max((one.settled_s for one in ranks if one.settled_s > 0), default=math.nan)
+        emitted_g, g_per_kwh = self._emitted(energy_j)
+        self._add_point("co2e_g", at_s, emitted_g)
+        if self._over_time:
+            self._add_point("intensity", at_s, g_per_kwh)
+
+    def _emitted(self, energy_j: float) -> tuple[float, float]:
+        """Emissions so far in gCO2e and the intensity now; NaN where unknown.
+
+        Where the intensity changes with time, the samplers tell: they have the series, and the
+        record holds its name alone.
+        """
+        if self._over_time:
+            told = [one.live.get("operational_co2e_g") for one in self.attempts.values()]
+            if told and all(isinstance(one, float) for one in told):
+                figures = self.latest()[0].live.get("figures")
+                now = figures.get("intensity_g_per_kwh") if isinstance(figures, dict) else None
+                return math.fsum(told), now if isinstance(now, float) else math.nan
+        g_per_kwh = math.nan if self._intensity is None else self._intensity.g_per_kwh
+        return emissions_g(energy_j, g_per_kwh, self.pue or 1.0), g_per_kwh
 
     def _add_span(self, phase: str, begin_s: float, end_s: float) -> None:
         """Add time outside of steps; what follows on the same phase is one span."""
@@ -261,11 +286,6 @@ class RunFollower:
     def _curve(self, key: str) -> Decimated:
         return self.curves.setdefault(key, Decimated())
 
-    def _power_key(self, rank: int, channel: Channel) -> str:
-        key = f"power:{rank}:{channel.device}"
-        self.labels[key] = (channel.device, rank, channel.kind)
-        return key
-
     def _power_w(self) -> float:
         """Latest power of all devices; unknown where one of a live run is."""
         powers = [
@@ -283,6 +303,7 @@ class RunFollower:
         self.manifest = read_run_manifest(self.folder)
         settings = self.manifest.get("settings")
         pue = _setting(settings, "pue")
+        self._over_time = _setting(settings, "intensity_file") is not None
         self.pue = float(pue) if type(pue) in {int, float} and pue >= 1 else None
         place = [_setting(settings, name) for name in ("country", "region", "intensity_table")]
         try:
