@@ -12,21 +12,20 @@ import numpy as np
 
 from greenai.analysis.tracing import TracedAttribution
 from greenai.errors import RecordError
+from greenai.following.rows import GrowingRows, plain_rows
 from greenai.metrics import PHASES
-from greenai.record.columns import decode_marks, decode_readings
 from greenai.record.documents import parse_object, read_json
 from greenai.record.manifest import MANIFEST, channels_of, read_attempt_manifest
-from greenai.record.tail import FrameTail, LineTail, ReplacedError
+from greenai.record.tail import LineTail, ReplacedError
 from greenai.record.types import FIXED_NAMES, STOP, VALUE
 from greenai.record.writer import EVENTS_FILE, LIVE_FILE, MARKS_FILE, READINGS_FILE
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from greenai.record.columns import MarkColumns, Readings
-    from greenai.record.types import Anchor
     from greenai.sensors.base import Channel
     from greenai.units import Floats, Ns
 
@@ -36,7 +35,6 @@ SILENT_S = 15.0
 """An attempt whose files have not changed for so long, and that has not ended, is silent."""
 RECENT_S = 60.0
 """What was written within so long may still go on; clocks of two machines differ by less."""
-ANCHORS_KEPT = 4_096
 EVENTS_KEPT = 200
 _LOSS = FIXED_NAMES.index("loss")
 _ENDS = {"stopped", "parent_died"}
@@ -112,16 +110,10 @@ class AttemptFollower:
         self._clock = clock
         self._changed = clock() if _is_recent(folder) else -math.inf
         self._stamps: dict[str, tuple[int, ...]] = {}
-        self._files = (FrameTail(folder / READINGS_FILE), FrameTail(folder / MARKS_FILE))
+        self._rows = GrowingRows(folder)
         self._lines = LineTail(folder / EVENTS_FILE)
-        self._readings: list[tuple[Readings, Anchor]] = []
-        self._marks: list[tuple[MarkColumns, Anchor]] = []
-        self._unsure_ns = 0
-        self._last_marks: MarkColumns | None = None
         self._first_ns: int | None = None
         self._newest_ns = 0
-        self._anchors: list[Anchor] = []
-        self._clocks = (np.empty(0, np.int64), np.empty(0, np.int64))
 
     @property
     def silent(self) -> bool:
@@ -140,7 +132,7 @@ class AttemptFollower:
     @property
     def share_read(self) -> float:
         """How much of the files has been read, 0 to 1; 1 where only the newest is to come."""
-        return min(tail.share_read() if tail.more else 1.0 for tail in self._files)
+        return self._rows.share_read
 
     def look(self, counted: frozenset[tuple[str, str]] = frozenset()) -> News:
         """Read and attribute what is new.
@@ -155,40 +147,36 @@ class AttemptFollower:
         news = News()
         was_ended, first = bool(self.ended), self._first_ns is None
         self._read_live()
-        got = self._read_frames(news)
-        if self.closed and any(got):
+        got = self._rows.read()
+        news.more = self._rows.more
+        self.problems.update(dict.fromkeys(self._rows.problems))
+        if self.closed and got:
             raise ReplacedError(f"{self.folder} goes on after a silence.", path=self.folder)
         self._read_manifest(counted)
         if self.manifest:
-            limit_ns = self._limit_ns(final=was_ended and not any(got) and not news.more)
-            losses = self._feed(limit_ns)
+            final = was_ended and not got and not news.more
+            losses = self._feed(*self._rows.take(final=final))
             waits = not self._settles_already() and not was_ended
             self.traced.settle(wait=waits)
-            if not self.closed and was_ended and not (any(got) or news.more):
+            if not self.closed and final:
                 self.traced.settle(closed=True)
                 self.closed = True
             self._take(news, losses)
         news.events = self._read_events()
-        if any(got) or news.events:
+        if got or news.events:
             self._changed = self._clock()
         if first and self._first_ns is not None:
-            self.start_s = float(self.utc_s(np.array([self._first_ns]))[0])
+            self.start_s = float(self._rows.utc_s(np.array([self._first_ns]))[0])
         return news
 
     def close(self) -> News:
         """Attribute the open end of an attempt that nobody has ended and nobody goes on with."""
         news = News()
-        losses = self._feed(2**62)
+        losses = self._feed(*self._rows.take(final=True))
         self.traced.settle(closed=True)
         self.closed = True
         self._take(news, losses)
         return news
-
-    def utc_s(self, t_ns: Ns) -> Floats:
-        """Moments in UTC seconds, by the latest anchor before each."""
-        known_ns, offset_ns = self._clocks
-        latest = np.clip(np.searchsorted(known_ns, t_ns, side="right") - 1, 0, len(known_ns) - 1)
-        return np.asarray((t_ns + offset_ns[latest]) / NS_PER_S, dtype=np.float64)
 
     @property
     def length_s(self) -> float:
@@ -202,60 +190,23 @@ class AttemptFollower:
     def settled_s(self) -> float:
         """UTC seconds up to which everything is settled; NaN before anything is."""
         settled_ns = self.traced.settled_ns
-        if settled_ns is None or not self._anchors:
+        if settled_ns is None or self._rows.first_ns is None:
             return math.nan
-        return float(self.utc_s(np.array([settled_ns]))[0])
+        return float(self._rows.utc_s(np.array([settled_ns]))[0])
 
     def _read_live(self) -> None:
         if self._has_changed(LIVE_FILE):
-            self.live = read_json(self.folder / LIVE_FILE)
+            with self._again_where_it_fails(LIVE_FILE):
+                self.live = read_json(self.folder / LIVE_FILE)
             self._changed = self._clock()
-
-    def _read_frames(self, news: News) -> tuple[int, int]:
-        """Decode the new frames: readings first, so that no mark of their time is missing."""
-        newest = self._newest()
-        readings, marks = (
-            # A file that is ahead of the other waits, lest its rows pile up here.
-            [] if newest[at] > newest[1 - at] and self._files[1 - at].more else tail.read()
-            for at, tail in enumerate(self._files)
-        )
-        for payload in readings:
-            self._readings.append(decode_readings(payload))
-        for payload in marks:
-            columns, anchor = decode_marks(payload)
-            self._marks.append((self._without_repeats(columns), anchor))
-            self._last_marks = columns
-        anchors = {one.monotonic_ns: one for one in self._anchors[-ANCHORS_KEPT:]}
-        for _, anchor in [*self._readings, *self._marks]:
-            anchors[anchor.monotonic_ns] = anchor
-        if len(anchors) != len(self._anchors):
-            self._anchors = [anchors[t_ns] for t_ns in sorted(anchors)]
-            known_ns = np.array([one.monotonic_ns for one in self._anchors])
-            self._clocks = known_ns, np.array([one.utc_ns for one in self._anchors]) - known_ns
-        for tail in self._files:
-            if tail.damage is not None:
-                self.problems[f"{tail.damage.what} What lies behind is not shown."] = None
-        news.more = any(tail.more for tail in self._files)
-        return len(readings), len(marks)
-
-    def _without_repeats(self, columns: MarkColumns) -> MarkColumns:
-        """Leave out what the frame before held already: a restarted sampler writes it once more."""
-        last = self._last_marks
-        size = 0 if last is None else len(last.kind)
-        if last is None or size > len(columns.kind):
-            return columns
-        names = ("t_ns", "kind", "name", "index")
-        if not all(np.array_equal(getattr(last, n), getattr(columns, n)[:size]) for n in names):
-            return columns
-        parts = {f.name: getattr(columns, f.name)[size:] for f in dataclasses.fields(columns)}
-        return dataclasses.replace(columns, **parts)
 
     def _read_manifest(self, counted: frozenset[tuple[str, str]]) -> None:
         """After the frames: what they refer to is in it."""
         if not self._has_changed(MANIFEST):
             return
-        manifest = read_attempt_manifest(self.folder)
-        self.channels = channels_of(manifest, self.folder / MANIFEST)
+        with self._again_where_it_fails(MANIFEST):
+            manifest = read_attempt_manifest(self.folder)
+            self.channels = channels_of(manifest, self.folder / MANIFEST)
         self.manifest = manifest
         self.traced.add_channels(
             [
@@ -266,34 +217,12 @@ class AttemptFollower:
             ]
         )
 
-    def _limit_ns(self, *, final: bool) -> int:
-        """Up to which anchor frames can be taken.
-
-        Both files go on together. The newest readings wait one look for the marks that the
-        sampler writes beside them a moment later.
-        """
-        newest = self._newest()
-        if final:
-            return 2**62
-        partly = [one for one, tail in zip(newest, self._files, strict=True) if tail.more]
-        limit_ns = min([2**62, *partly])
-        sure_ns = max(newest[1], self._unsure_ns)
-        self._unsure_ns = newest[0] or self._unsure_ns
-        return min(limit_ns, sure_ns)
-
-    def _newest(self) -> list[int]:
-        """Anchors of the newest readings and marks that have been read and not been taken."""
-        return [rows[-1][1].monotonic_ns if rows else 0 for rows in (self._readings, self._marks)]
-
-    def _feed(self, limit_ns: int) -> list[tuple[Ns, Floats]]:
-        """Hand the frames up to an anchor to the attribution; return the losses among them."""
-        readings = [rows for rows, anchor in self._readings if anchor.monotonic_ns <= limit_ns]
-        marks = [rows for rows, anchor in self._marks if anchor.monotonic_ns <= limit_ns]
-        del self._readings[: len(readings)], self._marks[: len(marks)]
+    def _feed(self, readings: list[Readings], marks: list[MarkColumns]) -> list[tuple[Ns, Floats]]:
+        """Hand rows to the attribution; return the losses among them."""
         losses: list[tuple[Ns, Floats]] = []
         mark_rows: list[tuple[int, int, int, int, float]] = []
         for rows in marks:
-            mark_rows.extend(_rows(rows))
+            mark_rows.extend(plain_rows(rows))
             at = (rows.kind == VALUE) & (rows.name == _LOSS)
             losses.append((rows.t_ns[at], rows.value[at]))
             self.stopped |= bool((rows.kind == STOP).any())
@@ -301,7 +230,7 @@ class AttemptFollower:
             row
             for rows in readings
             if int(rows.channel.max()) < len(self.channels)
-            for row in _rows(rows)
+            for row in plain_rows(rows)
         ]
         settled_ns = self.traced.settled_ns
         if mark_rows:
@@ -324,13 +253,14 @@ class AttemptFollower:
         """Whether all sensors have opened, as the sampler says, or have had their time."""
         if self.live.get("settled_ns") is not None or self.live.get("closed"):
             return True
-        first_ns = self._anchors[0].monotonic_ns if self._anchors else self._newest_ns
-        return self._newest_ns - first_ns > OPENING_NS
+        first_ns = self._rows.first_ns
+        return first_ns is not None and self._newest_ns - first_ns > OPENING_NS
 
     def _take(self, news: News, losses: list[tuple[Ns, Floats]]) -> None:
         """Put what has settled into the news, in UTC."""
-        if not self._anchors:
+        if self._rows.first_ns is None:
             return
+        utc_s = self._rows.utc_s
         for settled, end_ns, low_j, high_j in self.traced.take_steps():
             plain = [
                 (s.index, s.energy_j, s.duration_s, s.batches, s.tokens, s.samples, s.flops)
@@ -338,12 +268,12 @@ class AttemptFollower:
             ]
             columns = np.array(plain, dtype=np.float64).T
             values = np.stack((columns[1], low_j, high_j, *columns[2:]))
-            news.steps.append(StepRows(columns[0].astype(np.int64), self.utc_s(end_ns), values))
+            news.steps.append(StepRows(columns[0].astype(np.int64), utc_s(end_ns), values))
         for position, t_ns, power_w in self.traced.take_power():
-            news.power.append((self.channels[position], self.utc_s(t_ns), power_w))
-        news.loss.extend((self.utc_s(t_ns), loss) for t_ns, loss in losses if len(t_ns))
+            news.power.append((self.channels[position], utc_s(t_ns), power_w))
+        news.loss.extend((utc_s(t_ns), loss) for t_ns, loss in losses if len(t_ns))
         for phase, begin_ns, stop_ns in self.traced.take_phases():
-            start_s, end_s = self.utc_s(np.array([begin_ns, stop_ns])).tolist()
+            start_s, end_s = utc_s(np.array([begin_ns, stop_ns])).tolist()
             news.phases.append((PHASES[phase], start_s, end_s))
 
     def _read_events(self) -> list[dict[str, Any]]:
@@ -360,9 +290,19 @@ class AttemptFollower:
                 continue
             if what in _ENDS:
                 self.ended = self.ended or what
-            t_s = float(self.utc_s(np.array([t_ns]))[0]) if self._anchors else math.nan
+            known = self._rows.first_ns is not None
+            t_s = float(self._rows.utc_s(np.array([t_ns]))[0]) if known else math.nan
             found.append({**event, "t_s": t_s, "rank": self.rank})
         return found[-EVENTS_KEPT:]
+
+    @contextlib.contextmanager
+    def _again_where_it_fails(self, name: str) -> Iterator[None]:
+        """Let the next look read a file again that could not be read."""
+        try:
+            yield
+        except RecordError:
+            self._stamps.pop(name, None)
+            raise
 
     def _has_changed(self, name: str) -> bool:
         """Whether a file that is replaced as a whole is another one than at the last look."""
@@ -383,9 +323,3 @@ def _is_recent(folder: Path) -> bool:
         with contextlib.suppress(OSError):
             newest_s = max(newest_s, (folder / name).stat(follow_symlinks=False).st_mtime)
     return time.time() - newest_s < RECENT_S or not newest_s
-
-
-def _rows(columns: Any) -> list[Any]:
-    """Rows of the columns, in plain numbers."""
-    names = [field.name for field in dataclasses.fields(columns)]
-    return list(zip(*(getattr(columns, name).tolist() for name in names), strict=True))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EVENTS_KEPT = 100
 SPANS_KEPT = 400
+GONE = "The run's folder is gone: what is shown is what was there."
 NAME_MAX = 60
 """Of a device: the legend of a plot has no room for more."""
 _STEPS = [PHASES.index("train_step"), PHASES.index("data_wait")]
@@ -44,7 +45,8 @@ class RunFollower:
             ``co2e_g``, and ``intensity`` where it changes with time.
         spans: Time outside of steps: phase, begin and end in seconds since the start.
         events: The latest gaps, warnings and failed reads.
-        problem: Why nothing can be shown; empty while all is well.
+        problem: What the manifest lacks; empty while all is well.
+        trouble: Why the last look could not read all; empty where it could.
 
     Raises:
         RecordError: It is no run.
@@ -58,6 +60,7 @@ class RunFollower:
         self.spans: list[tuple[str, float, float]] = []
         self.events: list[dict[str, Any]] = []
         self.problem = ""
+        self.trouble = ""
         self.sums = dict.fromkeys(_NAMES, 0.0)
         self.steps = 0
         self.known_steps = 0
@@ -173,7 +176,7 @@ class RunFollower:
 
     def notices(self) -> list[str]:
         """What a reader must know, in sentences."""
-        said = [self.problem] if self.problem else []
+        said = [text for text in (self.trouble, self.problem) if text]
         for one in self.attempts.values():
             rank = f"Rank {one.rank}: " if one.rank else ""
             said.extend(f"{rank}{problem}" for problem in one.problems)
@@ -326,15 +329,20 @@ def follow(folder: Path, known: RunFollower | None) -> tuple[RunFollower | None,
     except RecordError:
         return None, False
     try:
-        return follower, follower.look()
+        more = follower.look()
     except ReplacedError:
         if not folder.is_dir():
-            follower.problem = "The run's folder is gone: what is shown is what was there."
+            follower.trouble = GONE
             return follower, False
         return follow(folder, None) if known is not None else (None, False)
     except GreenAIError as error:
-        follower.problem = error.what
+        follower.trouble = error.what
         return follower, False
+    if follower.attempts and not folder.is_dir():
+        follower.trouble = GONE
+        return follower, False
+    follower.trouble = ""
+    return follower, more
 
 
 def _started(ranks: list[AttemptFollower]) -> tuple[str, str]:
