@@ -23,6 +23,12 @@ STATES = {
     "silent": ("silent", "red"),
     "waiting": ("no data yet", "yellow"),
 }
+TITLES = (
+    "Run", "State", "Power", "Last", "Energy", "Emissions", "J/token", "Steps", "Loss", "Time"
+)  # fmt: skip
+WIDE_ONLY = {"Last", "Emissions", "Time"}
+WIDE = 110
+"""Columns that all of it takes."""
 BARS = "▁▂▃▄▅▆▇█"
 BARS_SHOWN = 24
 WARNINGS_SHOWN = 6
@@ -44,33 +50,37 @@ def show(update: Callable[[], bool], state: Callable[[], Mapping[str, Any]], con
     if not console.is_terminal:
         while update():
             pass
-        console.print(overview(state()))
+        console.print(overview(state(), console.width))
         return
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
             more = update()
-            live.update(overview(state()), refresh=True)
+            live.update(overview(state(), console.width), refresh=True)
             wait(0.05 if more else 1.0)
 
 
-def overview(state: Mapping[str, Any]) -> RenderableType:
+def overview(state: Mapping[str, Any], width: int = WIDE) -> RenderableType:
     """Table of the runs with what a reader must know below it.
 
     Args:
         state: As ``greenai.following.folder.Watch.state`` gives it.
+        width: Columns of the terminal; a narrow one does without what the page has besides.
 
     Returns:
         What rich prints; no text of a run is taken for markup or moves the cursor.
     """
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("Run", overflow="fold")
-    table.add_column("State")
-    for title in ("Power", "", "Energy", "Emissions", "J/token", "Steps", "Loss", "Time"):
-        table.add_column(title, justify="left" if not title else "right", no_wrap=True)
+    shown = [at for at, title in enumerate(TITLES) if width >= WIDE or title not in WIDE_ONLY]
+    for title in (TITLES[at] for at in shown):
+        is_text = title in {"Run", "State", "Last"}
+        table.add_column(
+            title, justify="left" if is_text else "right", no_wrap=title != "Run", overflow="fold"
+        )
     below: list[RenderableType] = []
     for key in state["order"]:
         run = state["runs"][key]
-        table.add_row(*_row(run))
+        cells = _row(run)
+        table.add_row(*(cells[at] for at in shown))
         below.extend(_warnings(run["facts"]))
     if not state["order"]:
         below.append(Text("No run here yet: one that begins will appear.", style="dim"))

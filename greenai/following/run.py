@@ -262,10 +262,11 @@ class RunFollower:
         """
         if self._over_time:
             told = [one.live.get("operational_co2e_g") for one in self.attempts.values()]
-            if told and all(isinstance(one, float) for one in told):
+            known_g = [one for one in told if isinstance(one, float)]
+            if told and len(known_g) == len(told):
                 figures = self.latest()[0].live.get("figures")
                 now = figures.get("intensity_g_per_kwh") if isinstance(figures, dict) else None
-                return math.fsum(told), now if isinstance(now, float) else math.nan
+                return math.fsum(known_g), now if isinstance(now, float) else math.nan
         g_per_kwh = math.nan if self._intensity is None else self._intensity.g_per_kwh
         return emissions_g(energy_j, g_per_kwh, self.pue or 1.0), g_per_kwh
 

@@ -113,10 +113,11 @@ def test_metrics_of_a_folder_without_live_runs_are_empty(endpoint: Endpoint) -> 
     assert time.monotonic() - begin < 5
 
 
-def test_the_terminal_shows_the_same_and_obeys_no_name(watch: Watch) -> None:
-    console = Console(width=140, record=True, file=None, force_terminal=False)
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_terminal_shows_the_same_and_obeys_no_name(watch: Watch, width: int) -> None:
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(overview(watch.state()))
+        console.print(overview(watch.state(), width))
     text = capture.get()
     assert "dense" in text
     assert "finished" in text

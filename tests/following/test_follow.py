@@ -78,6 +78,24 @@ def test_power_by_device_and_time_outside_of_steps_are_drawn(tmp_path: Path) -> 
     assert emitted == pytest.approx(follower.totals()["operational_co2e_g"])
 
 
+def test_emissions_of_an_intensity_that_changes_are_those_that_the_sampler_tells(
+    tmp_path: Path,
+) -> None:
+    settings = {"intensity_file": {"value": "hourly.csv"}, "country": {"value": "FRA"}}
+    run = GrowingRun(tmp_path / "run", settings=settings)
+    follower = None
+    for emitted_g in (1.0, 3.0, 4.0):
+        run.grow(4.0)
+        figures = {"intensity_g_per_kwh": 50.0 * emitted_g}
+        run.live = {"operational_co2e_g": emitted_g, "figures": figures}
+        run.grow(0.1)
+        follower = followed(run.folder, follower)
+        assert follower.totals()["operational_co2e_g"] == emitted_g
+        assert follower.curves["intensity"].rows()[-1, 3] == 50.0 * emitted_g
+    assert follower is not None
+    assert follower.curves["co2e_g"].rows()[:, 3].tolist() == [1.0, 3.0, 4.0]
+
+
 def test_ranks_of_one_host_count_a_shared_device_once(tmp_path: Path) -> None:
     own = {"device": "gpu1", "device_key": "GPU-1"}
     folder = tmp_path / "run"

@@ -32,6 +32,9 @@ class GrowingRun:
         first_step: Index of its first step.
         channels: Channels to read; one GPU by default.
         manifest: Facts of the run.
+
+    Attributes:
+        live: What live.json says besides.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class GrowingRun:
             ),
             key=lambda row: row[2],
         )
+        self.live: dict[str, Any] = {}
         self._now_ns = START_NS + shift_ns
         self._end_ns = self._marks[-1][0]
         self._facts = {
@@ -98,7 +102,8 @@ class GrowingRun:
         if self.done:
             self._writer.write_event(self._now_ns, "stopped", "")
             self._writer.close()
-        self._writer.write_live({"settled_ns": self._now_ns, "closed": self.done})
+        live = {"settled_ns": self._now_ns, "closed": self.done, **self.live}
+        self._writer.write_live(live)
         return not self.done
 
     def finish(self) -> None:
