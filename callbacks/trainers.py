@@ -86,7 +86,7 @@ def start_tracker(
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch
-    elif loop.meeting is not None and not tracker.launch.shared:
+    elif (loop.world_size or 1) > 1 and loop.meeting is not None and not tracker.launch.shared:
         tracker.launch = lightning_launch(
             tracker.launch, loop.meeting.address, loop.meeting.port, loop.meeting.nodes
         )
@@ -103,16 +103,16 @@ def loop_of(trainer: Any) -> Loop:
         rank=trainer.global_rank,
         local_rank=trainer.local_rank,
         world_size=trainer.world_size,
-        meeting=meeting_of(trainer.strategy.cluster_environment, trainer.num_nodes)
-        if trainer.world_size > 1
-        else None,
+        meeting=meeting_of(trainer.strategy),
     )
 
 
-def meeting_of(environment: Any, nodes: int) -> Meeting | None:
-    """Say where the ranks of a Lightning strategy meet; None where it has no such place."""
+def meeting_of(strategy: Any) -> Meeting | None:
+    """Say where the ranks of a strategy of Lightning's meet; None where it is of one process."""
+    environment = getattr(strategy, "cluster_environment", None)
     if environment is None:
         return None
+    nodes = getattr(strategy, "num_nodes", 1)
     return Meeting(environment.main_address, environment.main_port, nodes)
 
 

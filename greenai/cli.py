@@ -14,19 +14,20 @@ import typer
 
 import greenai
 from greenai.commands.bench import bench
+from greenai.commands.dashboards import dashboards
 from greenai.commands.estimate import estimate
-from greenai.commands.fleet import index, runs
+from greenai.commands.fleet import index, push, runs
 from greenai.commands.impacts import impacts
 from greenai.commands.merge import merge
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
+from greenai.commands.run import FORWARDING, run
 from greenai.commands.scaling import scaling
 from greenai.commands.terminal import Across, complain
 from greenai.commands.terminal import console as _console
 from greenai.commands.terminal import say_files as _say_files
 from greenai.commands.watch import watch
 from greenai.errors import GreenAIError
-from greenai.named_runs import run_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(impacts)
+app.command(context_settings=FORWARDING)(run)
 
 
 app.command()(report)
@@ -98,7 +100,7 @@ def compare(
     )
     from greenai.lens import lens_of  # noqa: PLC0415 - the same
 
-    folders = dict.fromkeys(folder.resolve() for path in runs for folder in run_folders(path))
+    folders = dict.fromkeys(folder.resolve() for path in runs for folder in api.run_folders(path))
     loaded = [api.load(folder) for folder in folders]
     found = api.compare(loaded, baseline=baseline, per=per, across_devices=across is not None)
     others = about_devices(loaded)
@@ -161,7 +163,9 @@ app.command()(watch)
 app.command()(scaling)
 app.command()(index)
 app.command()(runs)
+app.command()(push)
 app.command()(estimate)
+app.add_typer(dashboards)
 
 
 @app.command()

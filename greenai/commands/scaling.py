@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from greenai.commands.terminal import Across, console
-from greenai.named_runs import run_folders
 
 
 def scaling(
@@ -34,7 +33,7 @@ def scaling(
     """
     from greenai import api  # noqa: PLC0415 - help must not wait for pandas
 
-    folders = dict.fromkeys(folder.resolve() for path in runs for folder in run_folders(path))
+    folders = dict.fromkeys(folder.resolve() for path in runs for folder in api.run_folders(path))
     found = api.scaling(folders, across_devices=across is not None)
     if json:
         from json import dumps  # noqa: PLC0415 - for scripts only

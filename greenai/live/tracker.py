@@ -136,13 +136,14 @@ class Tracker:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
 
         Raises:
-            OrderError: The tracker was started before.
+            OrderError: The tracker was started before, or another meters this process.
             RecordError: The run folder cannot be used.
         """
         if self._started:
             raise OrderError(
                 "This tracker was started before.", hint="make a new one for another run"
             )
+        active.refuse_second()
         self._started = True
         evidence = restart_evidence(self.launch, self.settings, self._evidence)
         claim = claim_run(self.run_folder, self.run_id, self.launch, evidence=evidence)

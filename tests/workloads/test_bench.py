@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greenai.api import load
+from greenai.api import load, run_folders
 from greenai.errors import OrderError, RecordError
-from greenai.named_runs import run_folders
 from greenai.workloads.bench import run_bench
 
 if TYPE_CHECKING:
