@@ -58,6 +58,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
         budget_kg: Operational emissions that it was given, likewise.
         intensity_file: CSV of carbon intensity over time, for live emissions and the forecast.
+        watch: Whether a page that shows the run as it goes is served on this machine, by a process
+            of its own; its address is logged once.
 
     Raises:
         OrderError: A value is out of range.
@@ -97,6 +99,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         budget_kwh: float | None = None,
         budget_kg: float | None = None,
         intensity_file: str | Path | None = None,
+        watch: bool | None = None,
     ) -> None:
         settings = resolve(
             folder=folder,
@@ -117,6 +120,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             budget_kwh=budget_kwh,
             budget_kg=budget_kg,
             intensity_file=intensity_file,
+            watch=watch,
         )
         super().__init__(
             settings,

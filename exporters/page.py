@@ -40,10 +40,10 @@ def page(title: str, body: str, charts: Sequence[dict[str, Any]] = ()) -> str:
     Returns:
         HTML as one text.
     """
-    scripts = [_asset("uPlot.iife.min.js"), _asset("report.js")] if charts else []
-    allowed = " ".join(f"'sha256-{_hash(script)}'" for script in scripts) or "'none'"
+    scripts = [asset("uPlot.iife.min.js"), asset("report.js")] if charts else []
+    allowed = " ".join(f"'sha256-{hash_of(script)}'" for script in scripts) or "'none'"
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}"
-    styles = _asset("report.css") + (_asset("uPlot.min.css") if charts else "")
+    styles = asset("report.css") + (asset("uPlot.min.css") if charts else "")
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -56,7 +56,7 @@ def page(title: str, body: str, charts: Sequence[dict[str, Any]] = ()) -> str:
         f"<footer>{FOOTER.format(version=greenai.__version__)}</footer></main>",
     ]
     if charts:
-        parts.append(f"<!--\nuPlot:\n{_asset('LICENSE-uPlot.txt')}\n-->")
+        parts.append(f"<!--\nuPlot:\n{asset('LICENSE-uPlot.txt')}\n-->")
         parts.append(f'<script type="application/json" id="charts">{inline_json(charts)}</script>')
         parts.extend(f"<script>{script}</script>" for script in scripts)
     return "\n".join([*parts, "</body></html>\n"])
@@ -176,9 +176,11 @@ def _style_of(numeric: bool, *others: str) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Text of a file that pages are made of."""
     return (ASSETS / name).read_text(encoding="utf-8").strip()
 
 
-def _hash(script: str) -> str:
+def hash_of(script: str) -> str:
+    """Hash by which a policy names a script or a style."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -74,6 +74,7 @@ def track(
     budget_kg: float | None = None,
     intensity_file: StrPath | None = None,
     codecarbon_check: bool | None = None,
+    watch: bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> PlainTracker:
     """Meter a plain training loop.
@@ -106,6 +107,8 @@ def track(
             by whose intensity at the time of use live emissions are counted.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
+        watch: Whether a page that shows the run as it goes is served on this machine, by a process
+            beside the sampler that ends with it; the page's address is logged once.
         config: Facts to keep with the record. Comparisons read ``repeat`` or ``seed`` (which
             pairs runs), ``position`` (place in the order), ``idle_power_w``, ``tokenizer`` and
             ``flops_per_token_active``.
@@ -143,6 +146,7 @@ def track(
         budget_kg=budget_kg,
         intensity_file=intensity_file,
         codecarbon_check=codecarbon_check,
+        watch=watch,
     )
     return PlainTracker(settings, config=config, find_hook=_gpu_clock)
 

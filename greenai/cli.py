@@ -26,6 +26,7 @@ from greenai.commands.scaling import scaling
 from greenai.commands.terminal import Across, complain
 from greenai.commands.terminal import console as _console
 from greenai.commands.terminal import say_files as _say_files
+from greenai.commands.watch import watch
 from greenai.errors import GreenAIError
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ app.command()(bench)
 
 
 app.command()(merge)
+app.command()(watch)
 app.command()(scaling)
 app.command()(index)
 app.command()(runs)

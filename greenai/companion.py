@@ -6,8 +6,10 @@ import contextlib
 import gc
 import json
 import os
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from greenai.errors import GreenAIError
 from greenai.live import neighbours
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
-from greenai.live.shared import STOP_ASKED, Region
+from greenai.live.shared import STOP_ASKED, WATCH_PORT, Region
 from greenai.sensors import codecarbon_check
 
 if TYPE_CHECKING:
@@ -26,14 +28,21 @@ if TYPE_CHECKING:
 
 SWITCH_S = 0.0002
 """A sensor thread waits no longer than this for the interpreter while something is served."""
+WATCH = "watch"
+"""Tells a new interpreter that it is to serve the page."""
+NICE = 10
+"""A page yields to the training where both want a core."""
 DERIVE_S = 120.0
 """Derived files are given up after this long."""
 
 
 def main(descriptor: int) -> None:
-    """Enter from the bootstrap: as sampler with shared memory, or (-1) to make derived files."""
+    """Enter from the bootstrap: as sampler or page with shared memory; with -1 to derive files."""
     if descriptor < 0:
         derive(Path(sys.argv[3]))
+        return
+    if sys.argv[3:] == [WATCH]:
+        _serve_page(Region(descriptor))
         return
     sys.setswitchinterval(SWITCH_S)
     gc.disable()  # collected after a flush, never inside a tick
@@ -50,6 +59,7 @@ def main(descriptor: int) -> None:
     if config["manifest"]["local_rank"] == 0:
         neighbours.watch(config["run"]["run_id"], sampler.say)
     beside = _start_check(sampler, config)
+    _start_page(sampler, region, config)
     ended, figures = _keep_record(sampler, region, config)
     if beside is not None:
         codecarbon_check.stop(beside)
@@ -72,6 +82,41 @@ def _start_check(sampler: Sampler, config: dict[str, Any]) -> subprocess.Popen[b
     except OSError as error:
         sampler.say("codecarbon_check_failed", f"CodeCarbon does not run beside: {error}")
     return None
+
+
+def _start_page(sampler: Sampler, region: Region, config: dict[str, Any]) -> None:
+    """Let a process of its own show the run, where the user asked for it; once a run."""
+    if not config["run"]["settings"]["watch"]["value"] or config["manifest"]["rank"] != 0:
+        return
+    try:
+        subprocess.Popen(
+            [sys.executable, "-I", str(BOOTSTRAP), str(region.descriptor), json.dumps(sys.path),
+             WATCH],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(region.descriptor,),
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        sampler.say("watch_failed", f"no process may be started for the page: {error}")
+
+
+def _serve_page(region: Region) -> None:
+    """Be that process: serve until the sampler has ended."""
+    os.nice(NICE)
+    parent = os.getppid()
+    gone = _descriptor_of(parent)
+    from greenai.commands.watch import serve_beside  # noqa: PLC0415 - loads numpy
+
+    def sampler_ended(seconds: float) -> bool:
+        if gone is not None:
+            return bool(select.select([gone], [], [], seconds)[0])
+        time.sleep(seconds)
+        return os.getppid() != parent
+
+    def listening(port: int) -> None:
+        region.header[WATCH_PORT] = port
+
+    serve_beside(Path(region.config()["run_folder"]), sampler_ended, listening)
 
 
 def derive(run_folder: Path) -> None:

@@ -52,6 +52,7 @@ class Settings:
         price_per_kwh: Price of a kWh, for a forecast in money.
         currency: Of the price.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
+        watch: Whether a page that shows the run is served beside, on this machine alone.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
 
@@ -77,6 +78,7 @@ class Settings:
     price_per_kwh: float | None = None
     currency: str = ""
     codecarbon_check: bool = False
+    watch: bool = False
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def metrics_url(self, port: int) -> str:
@@ -351,4 +353,5 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "price_per_kwh": _price,
     "currency": _text,
     "codecarbon_check": _flag,
+    "watch": _flag,
 }

@@ -280,10 +280,9 @@ class RunningAttribution:
         own_ns += np.bincount(cut.step[owned], lengths_ns[owned], minlength=count + 1)
         unknown[:count] |= cut.steps.broken
         self._join_pending(train_j, wait_j, own_ns, unknown)
-        steps = [
-            self._close_step(cut, at, train_j[:, at], wait_j[:, at], own_ns[at], bool(unknown[at]))
-            for at in range(count)
-        ]
+        steps = self._close_steps(
+            cut, train_j[:, :count], wait_j[:, :count], own_ns[:count], unknown[:count]
+        )
         self._pending.train_j, self._pending.wait_j = train_j[:, count], wait_j[:, count]
         self._pending.duration_ns = float(own_ns[count])
         self._pending.known = not unknown[count]
@@ -317,28 +316,35 @@ class RunningAttribution:
         own_ns[0] += self._pending.duration_ns
         unknown[0] |= not self._pending.known
 
-    def _close_step(
-        self, cut: Timeline, at: int, train_j: Floats, wait_j: Floats, own_ns: float, unknown: bool
-    ) -> SettledStep:
-        if unknown:
-            self.phase_j[:, UNATTRIBUTED] += train_j + wait_j
-        else:
-            self.phase_j[:, TRAIN_STEP] += train_j
-            self.phase_j[:, DATA_WAIT] += wait_j
+    def _close_steps(
+        self,
+        cut: Timeline,
+        train_j: Floats,
+        wait_j: Floats,
+        own_ns: Floats,
+        unknown: npt.NDArray[np.bool_],
+    ) -> list[SettledStep]:
+        """Book the steps that ended; all at once, because a long record has millions."""
+        whole_j = train_j + wait_j
+        self.phase_j[:, UNATTRIBUTED] += whole_j[:, unknown].sum(axis=1)
+        self.phase_j[:, TRAIN_STEP] += train_j[:, ~unknown].sum(axis=1)
+        self.phase_j[:, DATA_WAIT] += wait_j[:, ~unknown].sum(axis=1)
         steps = cut.steps
-        known = len(self.channels) > 0 and not unknown
-        epoch = float(steps.epoch[at])
-        self._epoch = self._epoch if math.isnan(epoch) else epoch
-        return SettledStep(
-            index=int(steps.index[at]),
-            epoch=self._epoch,
-            energy_j=float((train_j + wait_j).sum()) if known else math.nan,
-            duration_s=own_ns / NS_PER_S,
-            batches=float(steps.batches[at]),
-            tokens=float(steps.tokens[at]),
-            samples=float(steps.samples[at]),
-            flops=float(steps.flops[at]),
+        known = ~unknown if self.channels else np.zeros(len(unknown), dtype=bool)
+        told = np.where(np.isnan(steps.epoch), 0, np.arange(1, len(steps.epoch) + 1))
+        epoch = np.append(self._epoch, steps.epoch)[np.maximum.accumulate(told)]
+        self._epoch = float(epoch[-1]) if len(epoch) else self._epoch
+        columns = (
+            steps.index,
+            epoch,
+            np.where(known, whole_j.sum(axis=0), np.nan),
+            own_ns / NS_PER_S,
+            steps.batches,
+            steps.tokens,
+            steps.samples,
+            steps.flops,
         )
+        return list(map(SettledStep, *(column.tolist() for column in columns)))
 
     def _give_up_pending(self, phase: int) -> None:
         """Time that was open led to no step; what it used belongs to a phase."""

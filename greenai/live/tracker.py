@@ -22,18 +22,12 @@ from greenai.live.handover import (
 from greenai.live.launch import launch
 from greenai.live.marks import MarkWriter
 from greenai.live.process import SamplerProcess
-from greenai.live.shared import (
-    DISK_REFUSES,
-    METRICS_PORT,
-    STOP_ASKED,
-    Region,
-    Totals,
-)
+from greenai.live.shared import STOP_ASKED, Region, Totals
+from greenai.live.troubles import served_port, troubles
 from greenai.metrics import MARKABLE_PHASES, SUB_PHASES
 from greenai.record.claim import claim_run
 from greenai.record.manifest import write_run_manifest
 from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
-from greenai.settings import PORT_MAX
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -135,7 +129,7 @@ class Tracker:
     @property
     def metrics_url(self) -> str | None:
         """Address of the Prometheus endpoint, as soon as it is served."""
-        port = self._served_port()
+        port = served_port(self._region) if self._region is not None else 0
         return self.settings.metrics_url(port) if port else None
 
     def start(self) -> Self:
@@ -332,21 +326,11 @@ class Tracker:
             if (name := self._name_id(f"device:{uuid_}")) != _NAME_IDS["other"]:
                 writer.mark(NOTE, name, 0, 0.0)
 
-    def _served_port(self) -> int:
-        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
-        return port if port <= PORT_MAX else 0
-
     def _say_troubles(self) -> None:
         """Say, each once, what the sampler cannot say to the one who trains."""
-        if self._region is None:
-            return
-        port, wanted = self._served_port(), self.settings.metrics_port
-        if port and wanted not in {None, 0, port}:
-            self._say(f"Port {wanted} is taken: /metrics is served at {self.metrics_url}.")
-        if self._region.header[METRICS_PORT] > PORT_MAX:
-            self._say(f"/metrics cannot be served at {self.settings.metrics_address}:{wanted}.")
-        if self._region.header[DISK_REFUSES]:
-            self._say(f"The disk refuses the record in {self.run_folder}: it is not being written.")
+        if self._region is not None:
+            for sentence in troubles(self._region, self.settings, self.run_folder):
+                self._say(sentence)
 
     def _await_end(self) -> None:
         if self._process is not None:

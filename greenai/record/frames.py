@@ -118,6 +118,7 @@ class FrameReader:
     Args:
         path: The file.
         partial: Whether damage ends the reading instead of raising.
+        start: Where to begin: 0, or behind a frame that was read before.
 
     Attributes:
         tail: The torn tail; known once the frames have been read.
@@ -125,9 +126,10 @@ class FrameReader:
         size_bytes: Size of the file when the reading began.
     """
 
-    def __init__(self, path: Path, *, partial: bool = False) -> None:
+    def __init__(self, path: Path, *, partial: bool = False, start: int = 0) -> None:
         self.path = path
         self.partial = partial
+        self.start = start
         self.tail: TornTail | None = None
         self.damage: RecordError | None = None
         self.size_bytes = 0
@@ -151,7 +153,7 @@ class FrameReader:
             os.close(descriptor)
 
     def _frames(self, descriptor: int, size: int) -> Iterator[Frame]:
-        offset = 0
+        offset = self.start
         while offset < size:
             payload = _payload_at(descriptor, offset, size)
             if payload is None:

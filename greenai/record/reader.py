@@ -123,7 +123,11 @@ def _run_manifest(folder: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def attempt_folders(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Rank and folder of every attempt; a link in the place of a folder is refused."""
+    """Rank and folder of every attempt.
+
+    Raises:
+        RecordError: A link stands in the place of a folder, or there are too many.
+    """
     count = 0
     for rank_folder in sorted(folder.glob("rank-*")):
         rank = _RANK.fullmatch(rank_folder.name)
