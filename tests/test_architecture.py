@@ -175,6 +175,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "exporters.emissions",
     },
     "transformers": {"callbacks.huggingface"},
+    "keras": {"callbacks.keras"},
     "huggingface_hub": {"exporters.model_card"},
     "yaml": {"exporters.model_card"},
     "lightning": {"callbacks.lightning", "workloads"},
