@@ -15,6 +15,9 @@ from trainings.keras import keras
 
 from greenai.callbacks.keras import EnergyCallback
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation"
+)  # Keras's own way from torch to numpy
 DATA = (torch.ones(6, 4), torch.ones(6, 1))
 
 
