@@ -9,7 +9,7 @@ from greenai.callbacks.adapter import Adapter
 from greenai.callbacks.batches import count, samples_in, tokens_in
 from greenai.callbacks.loop import Loop
 from greenai.callbacks.shield import at_the_desk, protected
-from greenai.callbacks.trainers import start_tracker
+from greenai.callbacks.trainers import meeting_of, start_tracker
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class EnergyCallback(Adapter):
                 rank=fabric.global_rank,
                 local_rank=fabric.local_rank,
                 world_size=fabric.world_size,
-                strategy=fabric,
+                meeting=meeting_of(fabric.strategy),
             )
         restored, place.restored = place.restored, None
         self._meter(

@@ -12,7 +12,7 @@ from greenai.callbacks.batches import count, samples_in, tokens_in
 from greenai.callbacks.place import Place
 from greenai.callbacks.shield import at_the_desk, protected
 from greenai.callbacks.summary import settled_figures
-from greenai.callbacks.trainers import started_tracker
+from greenai.callbacks.trainers import started_tracker, tell_planned_steps
 from greenai.callbacks.trees import callback_classes
 from greenai.settings import resolve
 
@@ -37,6 +37,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         country: ISO 3166 alpha-3 code of the grid; None takes the world average, and says so.
         region: State, province or zone of that country.
         pue: Power usage effectiveness of the site, at least 1; None counts the IT energy alone.
+        pue_source: Where that comes from, with its year.
+        intensity_table: Where the grid's factor is from: ``newest``, ``codecarbon``, ``ember``.
         sensors: Names of the sensors to use; None tries all.
         devices: UUIDs of the GPUs that the run uses; None takes the trainer's own device.
         tokens: Tokens of a batch, or a function of the batch that counts them; None counts
@@ -46,12 +48,16 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         flops_per_token: FLOPs that training takes for a token; None leaves FLOPs unknown.
         metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
         metrics_address: Address of the endpoint; None is this machine alone.
+        metrics: Other ways out of live figures, and who may read the endpoint, by name.
         warmup_s: Seconds of training at the start that comparisons leave out.
         config: Facts of the run to keep with the record, JSON-safe.
         sub_phases: Whether to mark forward, backward and optimizer within each step, by the
             host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
+        budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
+        budget_kg: Operational emissions that it was given, likewise.
+        intensity_file: CSV of carbon intensity over time, for live emissions and the forecast.
 
     Raises:
         OrderError: A value is out of range.
@@ -73,6 +79,8 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         country: str | None = None,
         region: str | None = None,
         pue: float | None = None,
+        pue_source: str | None = None,
+        intensity_table: str | None = None,
         sensors: list[str] | None = None,
         devices: list[str] | None = None,
         tokens: int | Callable[[Any], int] | None = None,
@@ -80,11 +88,15 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         flops_per_token: float | None = None,
         metrics_port: int | None = None,
         metrics_address: str | None = None,
+        metrics: dict[str, Any] | None = None,
         warmup_s: float | None = None,
         config: dict[str, Any] | None = None,
         sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
+        budget_kwh: float | None = None,
+        budget_kg: float | None = None,
+        intensity_file: str | Path | None = None,
     ) -> None:
         settings = resolve(
             folder=folder,
@@ -93,12 +105,18 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             country=country,
             region=region,
             pue=pue,
+            pue_source=pue_source,
+            intensity_table=intensity_table,
             sensors=sensors,
             devices=devices,
             metrics_port=metrics_port,
             metrics_address=metrics_address,
+            metrics=metrics,
             warmup_s=warmup_s,
             resume=resume,
+            budget_kwh=budget_kwh,
+            budget_kg=budget_kg,
+            intensity_file=intensity_file,
         )
         super().__init__(
             settings,
@@ -156,9 +174,11 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """End the setup: steps begin here."""
-        del pl_module
         self._start_late(trainer)
         self._train_start(trainer)
+        if self._place.metering is not None:
+            plan = (self._place.metering.tracker, trainer, pl_module)
+            self.attempt("Asking how many steps are planned", tell_planned_steps, *plan)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Wait for the first batch from here."""

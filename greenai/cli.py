@@ -14,8 +14,11 @@ import typer
 
 import greenai
 from greenai.commands.bench import bench
+from greenai.commands.dashboards import dashboards
 from greenai.commands.estimate import estimate
+from greenai.commands.fleet import index, push, runs
 from greenai.commands.impacts import impacts
+from greenai.commands.merge import merge
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
 from greenai.commands.run import FORWARDING, run
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 EXTRAS = {
     "codecarbon": "codecarbon",
+    "duckdb": "fleet",
+    "fsspec": "fleet",
     "huggingface_hub": "hub",
     "lightning": "lightning",
     "pytorch_lightning": "lightning",
@@ -152,8 +157,13 @@ def doctor(
 app.command()(bench)
 
 
+app.command()(merge)
 app.command()(scaling)
+app.command()(index)
+app.command()(runs)
+app.command()(push)
 app.command()(estimate)
+app.add_typer(dashboards)
 
 
 @app.command()
