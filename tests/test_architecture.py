@@ -228,6 +228,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "grafana_foundation_sdk": {"dashboards.panels", "dashboards.frame"},
     "transformers": {"callbacks.huggingface"},
+    "keras": {"callbacks.keras"},
     "huggingface_hub": {"exporters.model_card"},
     "weasyprint": {"exporters.pdf"},
     "yaml": {"exporters.model_card"},

@@ -63,8 +63,8 @@ class Child:
             self._process = subprocess.Popen(self._command, close_fds=False)
         except OSError:  # its interpreter is missing, or it is no program
             return NOT_EXECUTABLE
-        for number in self._early:
-            self._process.send_signal(number)
+        for early in self._early:
+            self._process.send_signal(early)
         code = self._process.wait()
         return code if code >= 0 else SIGNALLED - code
 

@@ -27,7 +27,11 @@ def enter(tracker: Tracker) -> None:
 
 def latest() -> Tracker | None:
     """Tracker that meters this process; None where none does."""
-    return next((one for one in reversed(list(_TRACKERS.values())) if one.active), None)
+    for number, one in reversed(list(_TRACKERS.items())):
+        if one.active:
+            return one
+        _TRACKERS.pop(number, None)  # it has ended, and none starts again
+    return None
 
 
 def refuse_second() -> None:
