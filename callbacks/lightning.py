@@ -55,6 +55,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
             host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
+        parent: Folder or id of the run whose weights this one begins with (fine-tuning).
 
     Raises:
         OrderError: A value is out of range.
@@ -88,6 +89,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
+        parent: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.settings = resolve(
@@ -103,6 +105,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
             metrics_address=metrics_address,
             warmup_s=warmup_s,
             resume=resume,
+            parent=parent,
         )
         self.print_summary = print_summary
         self.sub_phases = sub_phases
@@ -340,6 +343,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         if place.metering is None:
             return
         if place.restored is not None:
+            place.metering.tracker.resumed_from(*place.restored)
             place.index, place.restored = place.restored[1], None
         elif place.index == 0:  # a checkpoint that was written without this callback
             place.index = trainer.global_step

@@ -49,6 +49,8 @@ def started_tracker(
         origins = {**settings.origins, "devices": "trainer"}
         devices = devices_of(trainer.strategy.root_device)
         settings = dataclasses.replace(settings, devices=devices, origins=origins)
+    if settings.data_parallel_rank is None and trainer.world_size > 1:
+        settings = dataclasses.replace(settings, data_parallel_rank=_batch_of(trainer.strategy))
     device = trainer.strategy.root_device
     tracker = Tracker(
         settings,
@@ -91,6 +93,16 @@ def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
         return ()
     uuid = getattr(torch.cuda.get_device_properties(root_device), "uuid", None)
     return None if uuid is None else (f"GPU-{uuid}",)
+
+
+def _batch_of(strategy: Any) -> int | None:
+    """Which of the batches of a step this rank has, as the strategy tells its samplers."""
+    try:
+        told = strategy.distributed_sampler_kwargs
+    except (AssertionError, AttributeError, KeyError, RuntimeError):  # no mesh, no such thing
+        return None
+    rank = told.get("rank") if isinstance(told, dict) else None
+    return rank if isinstance(rank, int) else None
 
 
 def framework_of(trainer: Any) -> str:

@@ -64,6 +64,8 @@ def track(
     warmup_s: float | None = None,
     resume: bool | None = None,
     codecarbon_check: bool | None = None,
+    data_parallel_rank: int | None = None,
+    parent: StrPath | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Tracker:
     """Meter a plain training loop.
@@ -87,6 +89,10 @@ def track(
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
+        data_parallel_rank: Which ranks share one batch: those of one tensor- or pipeline-parallel
+            group have the same number, and their tokens and samples count once.
+        parent: Folder or id of the run whose weights this one begins with (fine-tuning): its
+            energy is kept with the record, and reported together with this run's.
         config: Facts to keep with the record. Comparisons read ``repeat`` or ``seed`` (which
             pairs runs), ``position`` (place in the order), ``idle_power_w``, ``tokenizer`` and
             ``flops_per_token_active``.
@@ -117,6 +123,8 @@ def track(
         warmup_s=warmup_s,
         resume=resume,
         codecarbon_check=codecarbon_check,
+        data_parallel_rank=data_parallel_rank,
+        parent=parent,
     )
     return Tracker(settings, config=config, find_hook=_gpu_clock)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = "runs/{date}"
 PORT_MAX = 65_535
+RANKS_MAX = 2**31
 TEXT_MAX = 200
 
 
@@ -40,6 +41,8 @@ class Settings:
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
+        data_parallel_rank: Number of the group of ranks that shares one batch; None is unknown.
+        parent: Folder or id of the run whose weights this one begins with.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
 
@@ -56,6 +59,8 @@ class Settings:
     warmup_s: float = 0.0
     resume: bool = False
     codecarbon_check: bool = False
+    data_parallel_rank: int | None = None
+    parent: str | None = None
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run_folder(self, environment: Mapping[str, str] = os.environ, date: str = "") -> Path:
@@ -205,6 +210,13 @@ def _seconds(raw: Any, name: str) -> float:
     return value
 
 
+def _rank(raw: Any, name: str) -> int:
+    value = _number(raw, name)
+    if value != int(value) or not 0 <= value < RANKS_MAX:
+        raise OrderError(f"{name} is {raw!r}.", hint="give the number of a rank, at least 0")
+    return int(value)
+
+
 def _port(raw: Any, name: str) -> int:
     value = _number(raw, name)
     if value != int(value) or not 0 <= value <= PORT_MAX:
@@ -260,4 +272,6 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "warmup_s": _seconds,
     "resume": _flag,
     "codecarbon_check": _flag,
+    "data_parallel_rank": _rank,
+    "parent": _path,
 }

@@ -58,9 +58,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workloads.metered": {"api", "callbacks", "record.manifest"},  # adds what the end tells
     "workloads.resting": {"doctor"},  # reads the counters while nothing is trained
     "merging": {"record", "analysis", "sensors.base"},
-    "shortfalls": {"merging", "analysis", "record.types"},
+    "stragglers": {"merging", "analysis", "record.types"},
+    "shortfalls": {"merging", "stragglers", "analysis", "record.types"},
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
     "observation": {"analysis"},
+    "lineage": {"record"},
     "lens": {"run", "merging", "analysis", "accelerators"},
     "energy_utc": {"merging", "analysis", "record.types"},
     "timed_csv": {"analysis"},
@@ -68,12 +70,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embodied": {"analysis", "data"},
     "services": {"analysis", "timed_csv", "sensors.models"},
     "accounts": {"embodied", "energy_utc", "merging", "shortfalls", "analysis"},
-    "statement": {"accounts", "lens", "merging", "shortfalls", "analysis"},
+    "statement": {"accounts", "lens", "lineage", "merging", "shortfalls", "analysis"},
     "run": {
         "statement",
         "energy_utc",
         "merging",
         "shortfalls",
+        "lineage",
         "observation",
         "crosscheck",
         "record",
@@ -121,6 +124,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "energy_utc": {"grid"},
     "accounts": {"run"},
     "statement": {"run"},
+    "lineage": {"run"},
 }
 
 THIRD_PARTY: dict[str, set[str]] = {
@@ -137,6 +141,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "crosscheck",
         "energy_utc",
         "statement",
+        "stragglers",
     },
     "pyarrow": {"record", "exporters", "companion"},
     "pandas": {"run", "merging", "lens", "exporters", "statement"},

@@ -227,3 +227,33 @@ def test_a_suspended_machine_is_a_gap() -> None:
     assert run.energy() == pytest.approx(energy_j(0.5, 6.5), rel=0.003)
     (said,) = [notice for notice in run.notices if "suspended" in notice]
     assert "slept for 3600 s" in said
+
+
+def test_ranks_that_share_a_batch_count_its_tokens_once() -> None:
+    """Given two groups of two tensor-parallel ranks, tokens are those of two batches."""
+    ranks = [
+        rank([flat(100, 9, n)], 6, number=n, of=4, data_parallel_rank=n // 2) for n in range(4)
+    ]
+    run = a_run(*ranks)
+    assert set(run.steps()["tokens"]) == {200.0}
+    assert run.steps()["energy_j"].to_numpy() == pytest.approx(np.full(6, 4 * 50.0), rel=0.06)
+    assert not any("share a batch" in notice for notice in run.notices)
+    unknown = a_run(*(rank([flat(100, 9, n)], 6, number=n) for n in range(2)))
+    assert set(unknown.steps()["tokens"]) == {200.0}
+    assert any("nobody told which ranks share a batch" in notice for notice in unknown.notices)
+
+
+def test_a_straggler_is_named() -> None:
+    ranks = [rank([], 8, number=n, of=3) for n in range(3)]
+    slow = ranks[2].marks
+    late = dataclasses.replace(slow, t_ns=START_NS + (slow.t_ns - START_NS) * 5 // 4)
+    run = a_run(*ranks[:2], dataclasses.replace(ranks[2], marks=late))
+    (said,) = [notice for notice in run.notices if "straggler" in notice]
+    assert said == "Rank 2 is a straggler: its steps took 1.25 times as long as the median rank's."
+    assert not any("straggler" in notice for notice in a_run(*ranks).notices)
+
+
+def test_the_share_of_steps_that_all_ranks_have_is_said() -> None:
+    run = a_run(rank([], 6, number=0), rank([], 12, number=1))
+    (said,) = [notice for notice in run.notices if "ended at step" in notice]
+    assert "50% of the attempt's steps are of all 2 ranks" in said

@@ -16,10 +16,15 @@ from greenai import sensors
 from greenai.errors import OrderError
 from greenai.live.launch import git_commit
 from greenai.live.sampler import Sampler
+from greenai.live.shared import DISK_REFUSES, METRICS_PORT
 from greenai.record.claim import RESUME_ASKED
+from greenai.record.parent import lineage_for
 from greenai.sensors.host import host_id
+from greenai.settings import PORT_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from greenai.live.launch import Launch
     from greenai.live.shared import Region
     from greenai.settings import Settings
@@ -35,10 +40,14 @@ def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dic
     """Manifest of the run: what the user passed, and where each setting came from."""
     values = dataclasses.asdict(settings)
     origins = values.pop("origins")
-    values.pop("folder")  # a path of the user's; the record lies in it anyway
+    folder = Path(values.pop("folder"))  # a path of the user's; the record lies in it anyway
+    parent = values.pop("parent")  # perhaps another one: what matters of it is kept below
+    values.pop("data_parallel_rank")  # of each rank, and in its own manifest
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
+    lineage = {} if parent is None else {"lineage": lineage_for(parent, run_id, folder.parent)}
     return {
+        **lineage,
         "run_id": run_id,
         "project": settings.project,
         "variant": settings.variant,
@@ -73,6 +82,7 @@ def attempt_facts(
         "restarts": launch.restarts,
         "node_rank": launch.node_rank,
         "array_task": launch.array_task,
+        "data_parallel_rank": settings.data_parallel_rank,
         "started_utc": datetime.now(UTC).isoformat(),
         "host": host_id(),
         "warmup_s": settings.warmup_s,
@@ -87,6 +97,23 @@ def attempt_facts(
             "framework": framework,
         },
     }
+
+
+def served_url(region: Region, settings: Settings) -> str | None:
+    """Address of the Prometheus endpoint; None while it is not served."""
+    port = int(region.header[METRICS_PORT])
+    return f"http://{settings.metrics_address}:{port}/metrics" if 0 < port <= PORT_MAX else None
+
+
+def troubles(region: Region, settings: Settings, run_folder: Path) -> Iterator[str]:
+    """What the sampler cannot say to the one who trains, as it left it in shared memory."""
+    port, wanted = int(region.header[METRICS_PORT]), settings.metrics_port
+    if port > PORT_MAX:
+        yield f"/metrics cannot be served at {settings.metrics_address}:{wanted}."
+    elif port and wanted not in {None, 0, port}:
+        yield f"Port {wanted} is taken: /metrics is served at {served_url(region, settings)}."
+    if region.header[DISK_REFUSES]:
+        yield f"The disk refuses the record in {run_folder}: it is not being written."
 
 
 def restart_evidence(launch: Launch, settings: Settings, given: str | None) -> str | None:

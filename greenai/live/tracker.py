@@ -18,22 +18,25 @@ from greenai.live.handover import (
     run_facts,
     sampler_thread,
     sensor_names,
+    served_url,
+    troubles,
 )
 from greenai.live.launch import launch
 from greenai.live.marks import MarkWriter
 from greenai.live.process import SamplerProcess
-from greenai.live.shared import (
-    DISK_REFUSES,
-    METRICS_PORT,
-    STOP_ASKED,
-    Region,
-    Totals,
-)
+from greenai.live.shared import STOP_ASKED, Region, Totals
 from greenai.metrics import MARKABLE_PHASES, SUB_PHASES
 from greenai.record.claim import claim_run
 from greenai.record.manifest import write_run_manifest
-from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
-from greenai.settings import PORT_MAX
+from greenai.record.types import (
+    FIXED_NAMES,
+    NOTE,
+    PHASE_BEGIN,
+    PHASE_END,
+    RESUMED_NOTE,
+    STOP,
+    VALUE,
+)
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -135,8 +138,7 @@ class Tracker:
     @property
     def metrics_url(self) -> str | None:
         """Address of the Prometheus endpoint, as soon as it is served."""
-        port = self._served_port()
-        return f"http://{self.settings.metrics_address}:{port}/metrics" if port else None
+        return None if self._region is None else served_url(self._region, self.settings)
 
     def start(self) -> Self:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
@@ -236,6 +238,11 @@ class Tracker:
         if self._writer is not None and isinstance(name, str):
             self._writer.mark(VALUE, self._name_id(name), index, value)
 
+    def resumed_from(self, run_id: str, step: int) -> None:
+        """Leave the fact that the training goes on from a step of a run, as a checkpoint told."""
+        if self._writer is not None:
+            self._writer.mark(NOTE, self._name_id(f"{RESUMED_NOTE}{run_id}"), step, 0.0)
+
     def begin(self, phase: str) -> None:
         """Mark that a phase begins; phases nest and the innermost wins."""
         self._mark_phase(PHASE_BEGIN, phase)
@@ -329,21 +336,11 @@ class Tracker:
             if (name := self._name_id(f"device:{uuid_}")) != _NAME_IDS["other"]:
                 writer.mark(NOTE, name, 0, 0.0)
 
-    def _served_port(self) -> int:
-        port = int(self._region.header[METRICS_PORT]) if self._region is not None else 0
-        return port if port <= PORT_MAX else 0
-
     def _say_troubles(self) -> None:
         """Say, each once, what the sampler cannot say to the one who trains."""
-        if self._region is None:
-            return
-        port, wanted = self._served_port(), self.settings.metrics_port
-        if port and wanted not in {None, 0, port}:
-            self._say(f"Port {wanted} is taken: /metrics is served at {self.metrics_url}.")
-        if self._region.header[METRICS_PORT] > PORT_MAX:
-            self._say(f"/metrics cannot be served at {self.settings.metrics_address}:{wanted}.")
-        if self._region.header[DISK_REFUSES]:
-            self._say(f"The disk refuses the record in {self.run_folder}: it is not being written.")
+        if self._region is not None:
+            for text in troubles(self._region, self.settings, self.run_folder):
+                self._say(text)
 
     def _await_end(self) -> None:
         if self._process is not None:
