@@ -11,10 +11,12 @@ from test_summary_schema import a_run, complaints
 import greenai
 from greenai.errors import OrderError, RecordError
 from greenai.exporters.outline import outline_of
+from greenai.live.tracker import Tracker
 from greenai.record.manifest import write_run_manifest
-from greenai.record.parent import ancestors_in, lineage_for
+from greenai.record.parent import ancestors_in, check_lineage, lineage_for
 from greenai.record.types import Record
 from greenai.run import Run
+from greenai.settings import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,11 +47,11 @@ def test_the_lineage_stands_without_the_parents_folder(tmp_path: Path) -> None:
     manifest = json.loads((tuned / "manifest.json").read_text())
     assert str(tmp_path) not in json.dumps(manifest)
     assert [one["run_id"] for one in manifest["lineage"]] == ["b1"]
-    further = lineage_for(str(tuned), "c3", tmp_path)
+    further = lineage_for(str(tuned), tmp_path)
     assert [one["run_id"] for one in further] == [manifest["run_id"], "b1"]
     assert further[0]["energy_j"] is None  # nothing was metered: unknown, not zero
     assert further[1] == {**known, "run_id": "b1", "variant": "base", "started_utc": "2026-01-01"}
-    assert lineage_for("b1", "c3", tmp_path) == further[1:]  # by its id, beside it
+    assert lineage_for("b1", tmp_path) == further[1:]  # by its id, beside it
 
 
 def test_a_report_says_what_all_of_them_used() -> None:
@@ -84,15 +86,28 @@ def test_what_is_unknown_of_a_lineage_is_never_zero() -> None:
 def test_circles_and_missing_parents_are_refused_before_anything_starts(tmp_path: Path) -> None:
     base = a_parent(tmp_path / "base", "b1")
     with pytest.raises(OrderError, match="circle"):
-        lineage_for(str(base), "b1", tmp_path)
+        check_lineage(lineage_for(str(base), tmp_path), "b1")
     write_run_manifest(base, {"run_id": "b1", "lineage": [{"run_id": "a0"}, {"run_id": "b1"}]})
     with pytest.raises(OrderError, match="circle"):
-        lineage_for(str(base), "c3", tmp_path)
+        greenai.track(tmp_path / "new", sensors=[], parent=base).start()
     with pytest.raises(OrderError, match="no folder"):
         greenai.track(tmp_path / "new", sensors=[], parent=tmp_path / "missing").start()
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordError):
-        greenai.track(tmp_path / "new2", sensors=[], parent=tmp_path / "empty").start()
+        greenai.track(tmp_path / "new", sensors=[], parent=tmp_path / "empty").start()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_checkpoint_of_the_parent_begins_another_run(tmp_path: Path) -> None:
+    """Given the parent's id from a restored checkpoint, fine-tuning it is no restart of it."""
+    base = a_parent(tmp_path / "base", "b1")
+    settings = resolve({}, folder=tmp_path / "tuned", sensors=[], parent=base)
+    tracker = Tracker(settings, resume_run_id="b1").start()
+    tracker.stop()
+    assert tracker.run_id != "b1"
+    again = Tracker(settings, resume_run_id=tracker.run_id).start()
+    again.stop()
+    assert again.run_folder == tracker.run_folder  # its own checkpoint is a restart
 
 
 def test_the_energy_of_a_parent_without_a_summary_is_what_its_samplers_settled(
@@ -103,9 +118,9 @@ def test_the_energy_of_a_parent_without_a_summary_is_what_its_samplers_settled(
         attempt = base / f"rank-{rank}" / "attempt-x"
         attempt.mkdir(parents=True)
         (attempt / "live.json").write_text(json.dumps({"energy_j": energy_j}))
-    assert lineage_for(str(base), "c3", tmp_path)[0]["energy_j"] == 150.0
+    assert lineage_for(str(base), tmp_path)[0]["energy_j"] == 150.0
     (attempt / "live.json").write_text(json.dumps({"energy_j": None}))
-    assert lineage_for(str(base), "c3", tmp_path)[0]["energy_j"] is None
+    assert lineage_for(str(base), tmp_path)[0]["energy_j"] is None
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from greenai.live.launch import git_commit
 from greenai.live.sampler import Sampler
 from greenai.live.shared import DISK_REFUSES, METRICS_PORT
 from greenai.record.claim import RESUME_ASKED
-from greenai.record.parent import lineage_for
+from greenai.record.parent import check_lineage, lineage_for
 from greenai.sensors.host import host_id
 from greenai.settings import PORT_MAX
 
@@ -36,18 +36,50 @@ THREAD_PERIOD_NS = 100_000_000
 """Where no process may be started the sensors are read in a thread, at most ten times a second."""
 
 
-def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+def parentage(
+    settings: Settings, launch: Launch, run_id: str
+) -> tuple[str, list[dict[str, Any]] | None]:
+    """Look up the run that this one goes on from, before anything is started.
+
+    Args:
+        settings: Name the parent, or none.
+        launch: Makes another id where the one given is the parent's: a checkpoint of the parent,
+            restored to be fine-tuned, is no restart of it.
+        run_id: Of the run.
+
+    Returns:
+        The run's id, and the facts of its ancestors; None without a parent.
+
+    Raises:
+        OrderError: The parent does not exist, or the run would be its own ancestor.
+        RecordError: The parent's folder holds no run.
+    """
+    if settings.parent is None:
+        return run_id, None
+    folder = Path(settings.folder).expanduser()
+    found = lineage_for(settings.parent, folder.parent)
+    if run_id == found[0]["run_id"]:
+        run_id = launch.new_run_id(folder)
+    check_lineage(found, run_id)
+    return run_id, found
+
+
+def run_facts(
+    run_id: str,
+    settings: Settings,
+    config: Mapping[str, Any],
+    lineage: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Manifest of the run: what the user passed, and where each setting came from."""
     values = dataclasses.asdict(settings)
     origins = values.pop("origins")
-    folder = Path(values.pop("folder"))  # a path of the user's; the record lies in it anyway
-    parent = values.pop("parent")  # perhaps another one: what matters of it is kept below
+    values.pop("folder")  # a path of the user's; the record lies in it anyway
+    values.pop("parent")  # perhaps another one: what matters of it is the lineage
     values.pop("data_parallel_rank")  # of each rank, and in its own manifest
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
-    lineage = {} if parent is None else {"lineage": lineage_for(parent, run_id, folder.parent)}
     return {
-        **lineage,
+        **({} if lineage is None else {"lineage": lineage}),
         "run_id": run_id,
         "project": settings.project,
         "variant": settings.variant,

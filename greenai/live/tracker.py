@@ -13,6 +13,7 @@ from greenai.errors import OrderError
 from greenai.live import active
 from greenai.live.handover import (
     attempt_facts,
+    parentage,
     plain_config,
     restart_evidence,
     run_facts,
@@ -152,12 +153,13 @@ class Tracker:
                 "This tracker was started before.", hint="make a new one for another run"
             )
         self._started = True
+        self.run_id, lineage = parentage(self.settings, self.launch, self.run_id)
         evidence = restart_evidence(self.launch, self.settings, self._evidence)
         claim = claim_run(self.run_folder, self.run_id, self.launch, evidence=evidence)
         self.run_folder, self.run_id = claim.folder.absolute(), claim.run_id
         if claim.notice:
             self._say(claim.notice)
-        facts = run_facts(self.run_id, self.settings, self._config)
+        facts = run_facts(self.run_id, self.settings, self._config, lineage)
         if claim.created:
             write_run_manifest(self.run_folder, facts)
         self._region = Region.create(

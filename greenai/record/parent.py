@@ -23,7 +23,7 @@ NUMBERS = ("energy_j", "coverage", "operational_co2e_g")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
-def lineage_for(parent: str, run_id: str, beside: Path) -> list[dict[str, Any]]:
+def lineage_for(parent: str, beside: Path) -> list[dict[str, Any]]:
     """The facts to keep of a parent and of its own ancestors, the nearest first.
 
     Energy is that of the parent's summary.json, else what its samplers have settled; None where
@@ -32,7 +32,6 @@ def lineage_for(parent: str, run_id: str, beside: Path) -> list[dict[str, Any]]:
     Args:
         parent: Folder of the parent, or its id. Of an id whose run does not lie in ``beside`` only
             the id is known.
-        run_id: Of the run that goes on from it.
         beside: Folder in which runs lie.
 
     Returns:
@@ -40,11 +39,11 @@ def lineage_for(parent: str, run_id: str, beside: Path) -> list[dict[str, Any]]:
         ``coverage`` and ``operational_co2e_g``, which are None where unknown.
 
     Raises:
-        OrderError: The parent does not exist, or the run would be its own ancestor.
+        OrderError: The parent does not exist.
         RecordError: The parent's folder holds no run, or a damaged one.
 
     Example:
-        >>> lineage_for("4f2a", "b1", Path("/nonexistent"))[0]["energy_j"] is None
+        >>> lineage_for("4f2a", Path("/nonexistent"))[0]["energy_j"] is None
         True
     """
     folder = _folder_of(parent, beside)
@@ -54,14 +53,22 @@ def lineage_for(parent: str, run_id: str, beside: Path) -> list[dict[str, Any]]:
         manifest = read_run_manifest(folder)
         own = {name: manifest.get(name) for name in ("run_id", "variant", "started_utc")}
         found = [{**own, **_energies(folder, manifest["run_id"])}, *ancestors_in(manifest)]
-    seen = [str(one["run_id"]) for one in found]
+    return found[:ANCESTORS_MAX]
+
+
+def check_lineage(lineage: list[dict[str, Any]], run_id: str) -> None:
+    """Refuse a lineage in which a run stands twice, or the run itself.
+
+    Raises:
+        OrderError: It goes round in a circle.
+    """
+    seen = [str(one["run_id"]) for one in lineage]
     if run_id in seen or len(set(seen)) < len(seen):
         raise OrderError(
-            f"The lineage of {parent!r} goes round in a circle: {', '.join(seen)[:400]}.",
+            f"The lineage goes round in a circle: {', '.join([run_id, *seen])[:400]}.",
             "Its energy would be counted more than once; nothing was started.",
             "name the run whose weights this one begins with as parent=, in another folder",
         )
-    return found[:ANCESTORS_MAX]
 
 
 def ancestors_in(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
