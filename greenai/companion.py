@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import sensors
 from greenai.errors import GreenAIError
-from greenai.live import neighbours
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
 from greenai.live.shared import STOP_ASKED, Region
 from greenai.sensors import codecarbon_check
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 SWITCH_S = 0.0002
@@ -45,14 +45,24 @@ def main(descriptor: int) -> None:
         parent_pid=config["parent_pid"],
     )
     sampler.start()
-    if config["manifest"]["local_rank"] == 0:
-        neighbours.watch(config["run"]["run_id"], sampler.say)
+    announced = _announce(sampler, config)
     beside = _start_check(sampler, config)
     ended = _keep_record(sampler, region, config)
+    if announced is not None:
+        announced.close()
     if beside is not None:
         codecarbon_check.stop(beside)
     region_asked = int(region.header[STOP_ASKED])
     _make_derived_files(config, wait=ended == "stopped" and region_asked > 1)
+
+
+def _announce(sampler: Sampler, config: dict[str, Any]) -> socket.socket | None:
+    """Let other runs on this host know, and say where there are some; once a host."""
+    if config["manifest"]["local_rank"] != 0:
+        return None
+    from greenai.live import neighbours  # noqa: PLC0415 - sampling comes first
+
+    return neighbours.watch(config["run"]["run_id"], sampler.say)
 
 
 def _start_check(sampler: Sampler, config: dict[str, Any]) -> subprocess.Popen[bytes] | None:
