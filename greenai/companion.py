@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from greenai.serving import Serving
+
 SWITCH_S = 0.0002
 """A sensor thread waits no longer than this for the interpreter while something is served."""
 DERIVE_S = 120.0
@@ -47,13 +49,18 @@ def main(descriptor: int) -> None:
     sampler.start()
     announced = _announce(sampler, config)
     beside = _start_check(sampler, config)
-    ended = _keep_record(sampler, region, config)
+    ended, figures = _keep_record(sampler, region, config)
     if announced is not None:
         announced.close()
     if beside is not None:
         codecarbon_check.stop(beside)
     region_asked = int(region.header[STOP_ASKED])
-    _make_derived_files(config, wait=ended == "stopped" and region_asked > 1)
+    derived = _make_derived_files(config)
+    if figures is not None:
+        figures.finish()
+    if derived is not None and ended == "stopped" and region_asked > 1:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            derived.wait(DERIVE_S)
 
 
 def _announce(sampler: Sampler, config: dict[str, Any]) -> socket.socket | None:
@@ -84,7 +91,9 @@ def derive(run_folder: Path) -> None:
     write_derived(run_folder)
 
 
-def _keep_record(sampler: Sampler, region: Region, config: dict[str, Any]) -> str:
+def _keep_record(
+    sampler: Sampler, region: Region, config: dict[str, Any]
+) -> tuple[str, Serving | None]:
     """Import what the record and the live figures need, while the sensors are being read."""
     from greenai.record.writer import RecordWriter  # noqa: PLC0415 - sampling comes first
     from greenai.serving import Serving  # noqa: PLC0415 - sampling comes first
@@ -98,7 +107,7 @@ def _keep_record(sampler: Sampler, region: Region, config: dict[str, Any]) -> st
         figures = Serving(region, config)
     except GreenAIError as error:
         sampler.say("figures_failed", error.what)
-    return sampler.run(writer, figures)
+    return sampler.run(writer, figures), figures
 
 
 def _descriptor_of(pid: int) -> int | None:
@@ -115,16 +124,13 @@ def _descriptor_of(pid: int) -> int | None:
     return None
 
 
-def _make_derived_files(config: dict[str, Any], *, wait: bool) -> None:
+def _make_derived_files(config: dict[str, Any]) -> subprocess.Popen[bytes] | None:
     """Let a child of its own make them: pandas is never loaded in the sampler."""
     if config["manifest"]["rank"] != 0:
-        return
+        return None
     path = json.dumps(sys.path)
-    child = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-I", str(BOOTSTRAP), "-1", path, config["run_folder"]],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    if wait:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(DERIVE_S)

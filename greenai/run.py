@@ -39,6 +39,8 @@ from greenai.statement import statement_of
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from greenai.analysis.comparable import RunFigures
     from greenai.analysis.footprint import Footprint
     from greenai.analysis.impacts import Factors
@@ -56,7 +58,10 @@ class Run:
         country: Country of the factor; None takes the one recorded with the run.
         region: Region of the factor, likewise.
         pue: Power usage effectiveness, likewise.
+        pue_source: Where that comes from; the recorded source belongs to the recorded PUE alone.
         intensity: Intensity that changes with time; the yearly factor then only fills its holes.
+        intensity_table: Table of yearly factors, as for ``grid.intensity``; None takes the one
+            recorded with the run.
         factors: What no record holds: price, water, contract; unknown where left out.
     """
 
@@ -67,7 +72,9 @@ class Run:
         country: str | None = None,
         region: str | None = None,
         pue: float | None = None,
+        pue_source: str | None = None,
         intensity: IntensitySeries | None = None,
+        intensity_table: str | Path | None = None,
         factors: Factors | None = None,
     ) -> None:
         self.record = record
@@ -89,8 +96,11 @@ class Run:
 
         own_region = recorded("region", str) if country is None else None
         own_country = recorded("country", str) if country is None else None
-        self._intensity = grid.intensity(country or own_country, region or own_region)
+        self._table = intensity_table or recorded("intensity_table", str)
+        self._intensity = grid.intensity(country or own_country, region or own_region, self._table)
         self._pue: float | None = pue if pue is not None else recorded("pue", (int, float))
+        own_source = recorded("pue_source", str) if pue is None else None
+        self._pue_source: str = pue_source or own_source or ""
 
     @property
     def run_id(self) -> str:
@@ -106,6 +116,11 @@ class Run:
     def project(self) -> str:
         """What the run belongs to; may be empty."""
         return str(self.record.manifest.get("project") or "")
+
+    @property
+    def country(self) -> str | None:
+        """Code of the grid's country; None where nobody named one."""
+        return None if self._intensity.is_world_average else self._intensity.country
 
     @property
     def config(self) -> dict[str, Any]:
@@ -207,10 +222,13 @@ class Run:
         """
         other = country is not None or region is not None
         used = (
-            grid.intensity(country or self._intensity_code(), region) if other else self._intensity
+            grid.intensity(country or self.country, region, self._table)
+            if other
+            else self._intensity
         )
         about: dict[str, Any] = {
             "pue": self._pue if pue is None else pue,
+            "pue_source": self._pue_source if pue is None else "",
             "components": self.components(),
             "trust": self.trust(),
             "coverage": self.coverage(),
@@ -306,7 +324,10 @@ class Run:
             "j_per_step": _ratio(steps_j, len(known)),
             "j_per_token": _ratio(steps_j, tokens),
             "pue": emitted.pue,
+            "pue_source": emitted.pue_source or None,
             "intensity_g_per_kwh": emitted.intensity_g_per_kwh,
+            "intensity_low_g_per_kwh": emitted.intensity_low_g_per_kwh,
+            "intensity_high_g_per_kwh": emitted.intensity_high_g_per_kwh,
             "intensity_source": emitted.intensity_source,
             "intensity_year": emitted.intensity_year,
             "intensity_place": emitted.place,
@@ -342,9 +363,6 @@ class Run:
         said.extend(about_lineage(lineage_of(self)))
         said.extend(self.footprint().assumptions)
         return tuple(dict.fromkeys(said))
-
-    def _intensity_code(self) -> str | None:
-        return None if self._intensity.is_world_average else self._intensity.country
 
     def _ranks(self) -> tuple[int, int]:
         present = {part.attempt.rank for part in self.parts}

@@ -32,6 +32,17 @@ Region = Annotated[str | None, typer.Option(help="State, province or zone of tha
 Pue = Annotated[
     float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
 ]
+PueSource = Annotated[
+    str | None, typer.Option(help="Where that PUE comes from, with its year, for the report.")
+]
+IntensityTable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE.csv",
+        help="Yearly intensities: newest, codecarbon, ember, or a CSV of yours with "
+        "region,year,g_per_kwh,basis,signal,source; else as recorded, else newest.",
+    ),
+]
 
 
 def console() -> Console:
@@ -44,7 +55,7 @@ def console() -> Console:
     return found
 
 
-def say_files(files: Iterable[tuple[str, Path]], more: int = 0) -> None:
+def say_files(files: Iterable[tuple[str, Path | str]], more: int = 0) -> None:
     """Name what was written, each on a line of its own that can be copied."""
     listed = list(files)
     if listed:

@@ -76,8 +76,11 @@ def run_facts(
     values.pop("folder")  # a path of the user's; the record lies in it anyway
     values.pop("parent")  # perhaps another one: what matters of it is the lineage
     values.pop("data_parallel_rank")  # of each rank, and in its own manifest
+    values.pop("metrics")  # paths and addresses of the site's
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
+    if values["intensity_file"] is not None:
+        values["intensity_file"] = Path(values["intensity_file"]).name
     return {
         **({} if lineage is None else {"lineage": lineage}),
         "run_id": run_id,
@@ -134,7 +137,7 @@ def attempt_facts(
 def served_url(region: Region, settings: Settings) -> str | None:
     """Address of the Prometheus endpoint; None while it is not served."""
     port = int(region.header[METRICS_PORT])
-    return f"http://{settings.metrics_address}:{port}/metrics" if 0 < port <= PORT_MAX else None
+    return settings.metrics_url(port) if 0 < port <= PORT_MAX else None
 
 
 def troubles(region: Region, settings: Settings, run_folder: Path) -> Iterator[str]:

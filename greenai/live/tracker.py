@@ -145,13 +145,14 @@ class Tracker:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
 
         Raises:
-            OrderError: The tracker was started before.
+            OrderError: The tracker was started before, or another meters this process.
             RecordError: The run folder cannot be used.
         """
         if self._started:
             raise OrderError(
                 "This tracker was started before.", hint="make a new one for another run"
             )
+        active.refuse_second()
         self._started = True
         self.run_id, lineage = parentage(self.settings, self.launch, self.run_id)
         evidence = restart_evidence(self.launch, self.settings, self._evidence)
@@ -171,8 +172,10 @@ class Tracker:
                 "sensors": sensor_names(self.settings.sensors, self.launch.local_rank),
                 "devices": self.settings.devices,
                 "parent_pid": os.getpid(),
+                "intensity_file": self.settings.intensity_file,
                 "metrics_port": self.settings.metrics_port,
                 "metrics_address": self.settings.metrics_address,
+                "metrics": self.settings.metrics.to_json(),
             }
         )
         self._launch_sampler(self._region, claim.attempt_folder)

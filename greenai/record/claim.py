@@ -231,7 +231,13 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 
 def _enter(launches: Path, launch: Launch) -> None:
-    """Leave the launch, and of how many ranks it is, among the launches of a run."""
+    """Leave the launch, and of how many ranks it is, among the launches of a run.
+
+    Raises:
+        OSError: The launches are a link, which could lead anywhere.
+    """
+    if launches.is_symlink():
+        raise OSError(f"{launches.name} is a link")
     (launches / launch.launch_id / f"{_OF}{launch.world_size}").mkdir(parents=True, exist_ok=True)
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 import greenai.callbacks.trainers
 from greenai.live.launch import Launch
 from greenai.live.shared import Totals
+from greenai.metrics import PLANNED_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,7 @@ class RecordingTracker:
         self.run_folder = settings.run_folder()
         self.launch = Launch("launch")
         self.calls: list[tuple[Any, ...]] = []
+        self.planned: list[float] = []
         self.active = False
         self.known = Totals(steps=0.0)
 
@@ -80,7 +82,10 @@ class RecordingTracker:
         self.calls.append(("step", facts))
 
     def value(self, name: str, value: float, index: int) -> None:
-        self.calls.append(("value", name, value, index))
+        if name == PLANNED_STEPS:
+            self.planned.append(value)
+        else:
+            self.calls.append(("value", name, value, index))
 
     def totals(self) -> Totals:
         return self.known

@@ -5,13 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import torch
 
-from greenai.callbacks.trainers import devices_of, framework_of, started_tracker
+from greenai.callbacks import EnergyMonitor
+from greenai.callbacks.trainers import devices_of, framework_of, planned_steps, started_tracker
 from greenai.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
 
 def trainer(rank: int, world_size: int = 2, port: int = 4711) -> Any:
@@ -77,3 +79,43 @@ def test_the_framework_is_found_behind_a_users_own_trainer(bench: Any) -> None:
 
     assert framework_of(Own.__new__(Own)) == f"pytorch_lightning {bench.tree.__version__}"
     assert framework_of(object()) == ""
+
+
+class Endless(torch.utils.data.IterableDataset[torch.Tensor]):
+    """Data whose length nobody knows."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(torch.ones(6, 4))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"max_epochs": 3, "accumulate_grad_batches": 2},
+        {"max_epochs": 2, "accumulate_grad_batches": 2, "max_steps": 5},
+        {"max_epochs": 2, "limit_train_batches": 3},
+        {"max_epochs": None, "max_steps": 4},
+    ],
+)
+def test_the_planned_steps_are_those_that_the_trainer_itself_expects(
+    bench: Any, trackers: Any, arguments: dict[str, Any]
+) -> None:
+    trainer = bench.trainer(EnergyMonitor(print_summary=False), **arguments)
+    trainer.fit(bench.model(), bench.data(5))
+    expected = trainer.estimated_stepping_batches  # asked after the fit: it may build loaders
+    assert trackers[0].planned == [expected]
+    assert len(trackers[0].steps) == expected
+
+
+def test_what_nobody_knows_is_not_planned(bench: Any, trackers: Any) -> None:
+    trainer = bench.trainer(EnergyMonitor(print_summary=False))
+    trainer.fit(bench.model(), torch.utils.data.DataLoader(Endless(), batch_size=2))
+    assert len(trackers[0].steps) == 3
+    assert trackers[0].planned == []
+
+
+def test_steps_by_hand_are_not_planned(bench: Any) -> None:
+    model = bench.model()
+    model.automatic_optimization = False
+    assert planned_steps(bench.trainer(max_steps=5), model) is None
