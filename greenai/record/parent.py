@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenai.errors import OrderError, RecordError
 from greenai.record.claim import run_id_of
-from greenai.record.documents import read_json
+from greenai.record.documents import LIVE_FILE, read_json
 from greenai.record.manifest import MANIFEST, read_run_manifest
-from greenai.record.writer import LIVE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
