@@ -55,6 +55,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
+        parent: Folder or id of the run whose weights this one begins with (fine-tuning).
         budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
         budget_kg: Operational emissions that it was given, likewise.
         intensity_file: CSV of carbon intensity over time, for live emissions and the forecast.
@@ -96,6 +97,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
+        parent: str | Path | None = None,
         budget_kwh: float | None = None,
         budget_kg: float | None = None,
         intensity_file: str | Path | None = None,
@@ -117,6 +119,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             metrics=metrics,
             warmup_s=warmup_s,
             resume=resume,
+            parent=parent,
             budget_kwh=budget_kwh,
             budget_kg=budget_kg,
             intensity_file=intensity_file,
@@ -337,6 +340,7 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         if place.metering is None:
             return
         if place.restored is not None:
+            place.metering.tracker.resumed_from(*place.restored)
             place.index, place.restored = place.restored[1], None
         elif place.index == 0:  # a checkpoint that was written without this callback
             place.index = trainer.global_step

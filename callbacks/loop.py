@@ -36,6 +36,7 @@ class Loop:
         world_size: Number of ranks.
         meeting: Where the ranks meet; None where there is one rank, or nobody says: the launcher's
             id is what they then have in common.
+        data_parallel_rank: Which batch of a step this process has; None where nobody says.
     """
 
     framework: str = ""
@@ -44,3 +45,4 @@ class Loop:
     local_rank: int | None = None
     world_size: int | None = None
     meeting: Meeting | None = None
+    data_parallel_rank: int | None = None

@@ -70,6 +70,8 @@ def start_tracker(
     if settings.devices is None and device is not None:
         origins = {**settings.origins, "devices": "trainer"}
         settings = dataclasses.replace(settings, devices=devices_of(device), origins=origins)
+    if settings.data_parallel_rank is None:
+        settings = dataclasses.replace(settings, data_parallel_rank=loop.data_parallel_rank)
     find_hook = None
     if device is None or device.type == "cuda":
         find_hook = functools.partial(clock_in_use, device)
@@ -104,6 +106,7 @@ def loop_of(trainer: Any) -> Loop:
         local_rank=trainer.local_rank,
         world_size=trainer.world_size,
         meeting=meeting_of(trainer.strategy),
+        data_parallel_rank=_batch_of(trainer.strategy) if trainer.world_size > 1 else None,
     )
 
 
@@ -134,6 +137,16 @@ def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
         return ()
     uuid = getattr(torch.cuda.get_device_properties(root_device), "uuid", None)
     return None if uuid is None else (f"GPU-{uuid}",)
+
+
+def _batch_of(strategy: Any) -> int | None:
+    """Which of the batches of a step this rank has, as the strategy tells its samplers."""
+    try:
+        told = strategy.distributed_sampler_kwargs
+    except (AssertionError, AttributeError, KeyError, RuntimeError):  # no mesh, no such thing
+        return None
+    rank = told.get("rank") if isinstance(told, dict) else None
+    return rank if isinstance(rank, int) else None
 
 
 def planned_steps(trainer: Any, pl_module: Any) -> float | None:

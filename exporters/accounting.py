@@ -129,6 +129,24 @@ def devices_sheet(summary: Mapping[str, Any]) -> Sheet:
     )
 
 
+def lineage_facts(lineage: Mapping[str, Any] | None) -> list[Fact]:
+    """What the run used together with the runs whose weights it goes on from."""
+    if not lineage:
+        return []
+    ancestors = lineage["ancestors"]
+    names = ", ".join(printable(one["run_id"], limit=40) for one in ancestors[:3])
+    remark = f"this run and {len(ancestors)} before it: {names}{' …' if len(ancestors) > 3 else ''}"  # noqa: PLR2004 - named
+    if lineage["energy_j"] is None:
+        known = quantities.energy(lineage["known_j"])
+        return [Fact("Energy of the lineage", f"more than {known}", f"{remark}; not all is known")]
+    facts = [Fact("Energy of the lineage", quantities.energy(lineage["energy_j"]), remark)]
+    estimated_j = lineage["estimated_j"]
+    if estimated_j is not None and estimated_j > 1.01 * lineage["energy_j"]:
+        made_up = "estimate: what no reading covers is taken to be like what is covered"
+        facts.append(Fact("Lineage, all of it", quantities.energy(estimated_j), made_up))
+    return facts
+
+
 def attempts_sheet(summary: Mapping[str, Any]) -> Sheet:
     """Every start of the run, failed ones included, and what was trained again."""
     attempts = summary.get("attempt_list") or []

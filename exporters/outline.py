@@ -213,6 +213,7 @@ def _work(summary: dict[str, Any]) -> tuple[Fact, ...]:
     if summary.get("wasted_j"):
         wasted = quantities.energy(summary["wasted_j"])
         facts.append(Fact("Energy of steps trained again", wasted, "part of the run's energy"))
+    facts.extend(accounting.lineage_facts(summary.get("lineage")))
     return tuple(facts)
 
 

@@ -75,6 +75,8 @@ def track(
     intensity_file: StrPath | None = None,
     codecarbon_check: bool | None = None,
     watch: bool | None = None,
+    data_parallel_rank: int | None = None,
+    parent: StrPath | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> PlainTracker:
     """Meter a plain training loop.
@@ -109,6 +111,10 @@ def track(
             to compare; takes its package, and some CPU time at the lowest priority.
         watch: Whether a page that shows the run as it goes is served on this machine, by a process
             beside the sampler that ends with it; the page's address is logged once.
+        data_parallel_rank: Which ranks share one batch: those of one tensor- or pipeline-parallel
+            group have the same number, and their tokens and samples count once.
+        parent: Folder or id of the run whose weights this one begins with (fine-tuning): its
+            energy is kept with the record, and reported together with this run's.
         config: Facts to keep with the record. Comparisons read ``repeat`` or ``seed`` (which
             pairs runs), ``position`` (place in the order), ``idle_power_w``, ``tokenizer`` and
             ``flops_per_token_active``.
@@ -147,6 +153,8 @@ def track(
         intensity_file=intensity_file,
         codecarbon_check=codecarbon_check,
         watch=watch,
+        data_parallel_rank=data_parallel_rank,
+        parent=parent,
     )
     return PlainTracker(settings, config=config, find_hook=_gpu_clock)
 

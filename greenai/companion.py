@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import sensors
 from greenai.errors import GreenAIError
-from greenai.live import neighbours
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
 from greenai.live.shared import STOP_ASKED, WATCH_PORT, Region
 from greenai.sensors import codecarbon_check
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from greenai.serving import Serving
@@ -56,11 +56,12 @@ def main(descriptor: int) -> None:
         parent_pid=config["parent_pid"],
     )
     sampler.start()
-    if config["manifest"]["local_rank"] == 0:
-        neighbours.watch(config["run"]["run_id"], sampler.say)
+    announced = _announce(sampler, config)
     beside = _start_check(sampler, config)
     _start_page(sampler, region, config)
     ended, figures = _keep_record(sampler, region, config)
+    if announced is not None:
+        announced.close()
     if beside is not None:
         codecarbon_check.stop(beside)
     region_asked = int(region.header[STOP_ASKED])
@@ -70,6 +71,15 @@ def main(descriptor: int) -> None:
     if derived is not None and ended == "stopped" and region_asked > 1:
         with contextlib.suppress(subprocess.TimeoutExpired):
             derived.wait(DERIVE_S)
+
+
+def _announce(sampler: Sampler, config: dict[str, Any]) -> socket.socket | None:
+    """Let other runs on this host know, and say where there are some; once a host."""
+    if config["manifest"]["local_rank"] != 0:
+        return None
+    from greenai.live import neighbours  # noqa: PLC0415 - sampling comes first
+
+    return neighbours.watch(config["run"]["run_id"], sampler.say)
 
 
 def _start_check(sampler: Sampler, config: dict[str, Any]) -> subprocess.Popen[bytes] | None:

@@ -233,16 +233,23 @@ def steps_of(parts: tuple[Part, ...]) -> pd.DataFrame:
     frames = []
     by_attempt: dict[int, list[pd.DataFrame]] = {}
     for part in parts:
-        frame = _steps_of_part(part).assign(metered=not part.is_silent)
+        frame = _steps_of_part(part).assign(metered=not part.is_silent, batch_of=batch_of(part))
         by_attempt.setdefault(part.attempt.attempt, []).append(frame)
     launches = launch_numbers(parts)
     for number, ranks in sorted(by_attempt.items()):
-        joined = ranks[0].drop(columns="metered") if len(ranks) == 1 else _join_ranks(ranks)
+        alone = ranks[0].drop(columns=["metered", "batch_of"])
+        joined = alone if len(ranks) == 1 else _join_ranks(ranks)
         frames.append(joined.assign(attempt=launches[number]))
     if not frames:
         return _steps_of_nothing()
     steps = pd.concat(frames, ignore_index=True)
     return steps.assign(rolled_back=_rolled_back(steps))
+
+
+def batch_of(part: Part) -> int:
+    """Which batch of a step a rank has: its own, unless its data-parallel rank is known."""
+    told = part.attempt.manifest.get("data_parallel_rank")
+    return told if type(told) is int and told >= 0 else -1 - part.attempt.rank
 
 
 def _steps_of_part(part: Part) -> pd.DataFrame:
@@ -283,7 +290,8 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
 
     A rank that has no channels of its own (another one counts its devices) adds no energy; a
     rank whose energy of a step is unknown makes the step's energy unknown. The boundary is the
-    GPU's where it is so on every rank: of the two words ``host`` is the greater.
+    GPU's where it is so on every rank: of the two words ``host`` is the greater. Ranks that share
+    a batch (tensor or pipeline parallel) count its tokens once.
     """
     frame = pd.concat(ranks, ignore_index=True)
     frame["measured_j"] = frame["measured_share"] * frame["energy_j"]
@@ -292,12 +300,13 @@ def _join_ranks(ranks: list[pd.DataFrame]) -> pd.DataFrame:
     joined = groups.agg(
         {
             "epoch": "first", "start_utc_ns": "min", "end_utc_ns": "max", "duration_s": "max",
-            "batches": "sum", "loss": "first", "attribution": "last", "boundary": "max",
+            "loss": "first", "attribution": "last", "boundary": "max",
             "ranks": "sum", "beyond_limit": "any",
         }
     )  # fmt: skip
-    for column in ("samples", "tokens", "flops"):
-        joined[column] = groups[column].agg(_sum_of_all)
+    own_batch = frame[~frame.duplicated(["step", "batch_of"])].groupby("step", sort=True)
+    for column in ("batches", "samples", "tokens", "flops"):
+        joined[column] = own_batch[column].agg(_sum_of_all)
     asked = frame[frame["metered"]].groupby("step", sort=True)
     for column in [*energy, "measured_j"]:
         joined[column] = asked[column].agg(_sum_of_known_kinds)

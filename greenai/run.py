@@ -16,6 +16,7 @@ from greenai.analysis.node import node_energies
 from greenai.crosscheck import codecarbon_check
 from greenai.energy_utc import constant_footprint, energy_over, yearly_of
 from greenai.errors import RecordError
+from greenai.lineage import about_lineage, lineage_of
 from greenai.merging import (
     curves_of,
     devices_counted,
@@ -353,6 +354,13 @@ class Run:
     def notices(self) -> tuple[str, ...]:
         """What a reader must know, in sentences."""
         said = notices(self.record, self.parts, self._ranks())
+        again = self._steps[self._steps["rolled_back"].astype(bool)]
+        if unknown := int(again["energy_j"].isna().sum()):
+            said.append(
+                f"{unknown} of {len(again)} steps that were trained again have unknown energy: "
+                "more was wasted than is known."
+            )
+        said.extend(about_lineage(lineage_of(self)))
         said.extend(self.footprint().assumptions)
         return tuple(dict.fromkeys(said))
 

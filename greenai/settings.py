@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = "runs/{date}"
 PORT_MAX = 65_535
+RANKS_MAX = 2**31
 TEXT_MAX = 200
 
 
@@ -53,6 +54,8 @@ class Settings:
         currency: Of the price.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
         watch: Whether a page that shows the run is served beside, on this machine alone.
+        data_parallel_rank: Number of the group of ranks that shares one batch; None is unknown.
+        parent: Folder or id of the run whose weights this one begins with.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
 
@@ -79,6 +82,8 @@ class Settings:
     currency: str = ""
     codecarbon_check: bool = False
     watch: bool = False
+    data_parallel_rank: int | None = None
+    parent: str | None = None
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def metrics_url(self, port: int) -> str:
@@ -290,6 +295,13 @@ def _seconds(raw: Any, name: str) -> float:
     return value
 
 
+def _rank(raw: Any, name: str) -> int:
+    value = _number(raw, name)
+    if value != int(value) or not 0 <= value < RANKS_MAX:
+        raise OrderError(f"{name} is {raw!r}.", hint="give the number of a rank, at least 0")
+    return int(value)
+
+
 def _port(raw: Any, name: str) -> int:
     value = _number(raw, name)
     if value != int(value) or not 0 <= value <= PORT_MAX:
@@ -354,4 +366,6 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "currency": _text,
     "codecarbon_check": _flag,
     "watch": _flag,
+    "data_parallel_rank": _rank,
+    "parent": _path,
 }

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 from greenai.analysis.agreement import agreements
 from greenai.analysis.counted import counted, used_devices
 from greenai.analysis.suspended import suspensions_ns
+from greenai.stragglers import (
+    about_batches,
+    about_early_ends,
+    about_missing_ranks,
+    about_resumed,
+    about_stragglers,
+)
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -16,7 +23,6 @@ if TYPE_CHECKING:
     from greenai.record.types import Attempt, Record
 
 RANKS_MAX = 1_000_000
-RANKS_NAMED = 10
 
 
 def length_ns(part: Part) -> float:
@@ -62,32 +68,6 @@ def whole_number(value: Any) -> int:
 def seconds_of(value: Any) -> float:
     """Seconds of a manifest from elsewhere; 0 where it is no such number."""
     return float(value) if isinstance(value, int | float) and 0 <= value < math.inf else 0.0
-
-
-def about_missing_ranks(ranks: set[int], expected: int) -> str:
-    """Name the ranks that are not there."""
-    missing = [rank for rank in range(expected) if rank not in ranks]
-    more = " …" if len(missing) > RANKS_NAMED else ""
-    names = ", ".join(map(str, missing[:RANKS_NAMED]))
-    return f"{len(ranks)} of {expected} ranks are here; missing: {names}{more}."
-
-
-def about_early_ends(parts: tuple[Part, ...]) -> list[str]:
-    """Name ranks that ended before the others of their attempt."""
-    last: dict[int, int] = {}
-    ends = [
-        (part.attempt, int(part.energies.timeline.steps.index.max()))
-        for part in parts
-        if len(part.energies.timeline.steps.index)
-    ]
-    for attempt, step in ends:
-        last[attempt.attempt] = max(last.get(attempt.attempt, 0), step)
-    return [
-        f"Rank {attempt.rank} ended at step {step}, others at {last[attempt.attempt]}: the "
-        "steps between are without it."
-        for attempt, step in ends
-        if step < last[attempt.attempt] - 1
-    ]
 
 
 def about_counted(attempt: Attempt, decided: Counted) -> list[str]:
@@ -198,4 +178,7 @@ def notices(record: Record, parts: tuple[Part, ...], ranks: tuple[int, int]) -> 
         if sampler := part.attempt.manifest.get("sampler"):
             said.append(f"The sensors were read in a {sampler}.")
     said.extend(about_early_ends(parts))
+    said.extend(about_stragglers(parts))
+    said.extend(about_batches(parts))
+    said.extend(about_resumed(parts, record.run_id))
     return said

@@ -12,6 +12,7 @@ from greenai.accounts import impacts_of
 from greenai.analysis.efficiency import flop_per_j, mfu
 from greenai.analysis.impacts import Factors
 from greenai.lens import ACTIVE, TOTAL, peak_of
+from greenai.lineage import lineage_of
 from greenai.merging import devices_counted, duration_s, launch_numbers, to_utc_ns
 from greenai.record.types import CHANGE
 from greenai.shortfalls import length_ns
@@ -57,6 +58,7 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
         "devices": devices_of(run.parts),
         "restarts": max(0, len(set(launch_numbers(run.parts).values())) - 1),
         "attempt_list": attempts_of(run.parts),
+        "lineage": lineage_of(run),
         "facility_energy_j": emitted.facility_energy_j,
         "parameters": given.parameters,
         "active_parameters": given.active_parameters,

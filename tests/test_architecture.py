@@ -65,9 +65,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workloads.metered": {"api", "callbacks", "record.manifest"},  # adds what the end tells
     "workloads.resting": {"doctor"},  # reads the counters while nothing is trained
     "merging": {"record", "analysis", "sensors.base"},
-    "shortfalls": {"merging", "analysis", "record.types"},
+    "stragglers": {"merging", "analysis", "record.types"},
+    "shortfalls": {"merging", "stragglers", "analysis", "record.types"},
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
     "observation": {"analysis"},
+    "lineage": {"record"},
     "lens": {"run", "merging", "analysis", "accelerators"},
     "backfill": {"merging", "energy_utc", "exporters.openmetrics", "analysis"},
     "energy_utc": {"merging", "analysis", "record.types"},
@@ -76,12 +78,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embodied": {"analysis", "data"},
     "services": {"analysis", "timed_csv", "sensors.models"},
     "accounts": {"embodied", "water", "energy_utc", "merging", "shortfalls", "analysis"},
-    "statement": {"accounts", "lens", "merging", "shortfalls", "analysis", "record.types"},
+    "statement": {
+        "accounts",
+        "lens",
+        "lineage",
+        "merging",
+        "shortfalls",
+        "analysis",
+        "record.types",
+    },
     "run": {
         "statement",
         "energy_utc",
         "merging",
         "shortfalls",
+        "lineage",
         "observation",
         "crosscheck",
         "record",
@@ -160,6 +171,7 @@ MAY_NAME_IN_TYPES: dict[str, set[str]] = {
     "energy_utc": {"grid"},
     "accounts": {"run"},
     "backfill": {"run"},
+    "lineage": {"run"},
     "statement": {"run", "sensors.base"},
 }
 
@@ -180,6 +192,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         "emitted",
         "statement",
         "following",
+        "stragglers",
     },
     "pyarrow": {"record", "exporters", "companion"},
     "duckdb": {"fleet.query", "fleet.index"},

@@ -227,3 +227,70 @@ def test_a_suspended_machine_is_a_gap() -> None:
     assert run.energy() == pytest.approx(energy_j(0.5, 6.5), rel=0.003)
     (said,) = [notice for notice in run.notices if "suspended" in notice]
     assert "slept for 3600 s" in said
+
+
+def test_ranks_that_share_a_batch_count_its_tokens_once() -> None:
+    """Given two groups of two tensor-parallel ranks, tokens are those of two batches."""
+    ranks = [
+        rank([flat(100, 9, n)], 6, number=n, of=4, data_parallel_rank=n // 2) for n in range(4)
+    ]
+    run = a_run(*ranks)
+    assert set(run.steps()["tokens"]) == {200.0}
+    assert run.steps()["energy_j"].to_numpy() == pytest.approx(np.full(6, 4 * 50.0), rel=0.06)
+    assert not any("share a batch" in notice for notice in run.notices)
+    unknown = a_run(*(rank([flat(100, 9, n)], 6, number=n) for n in range(2)))
+    assert set(unknown.steps()["tokens"]) == {200.0}
+    assert any("nobody told which ranks share a batch" in notice for notice in unknown.notices)
+
+
+def test_a_straggler_is_named() -> None:
+    ranks = [rank([], 8, number=n, of=3) for n in range(3)]
+    slow = ranks[2].marks
+    late = dataclasses.replace(slow, t_ns=START_NS + (slow.t_ns - START_NS) * 5 // 4)
+    run = a_run(*ranks[:2], dataclasses.replace(ranks[2], marks=late))
+    (said,) = [notice for notice in run.notices if "straggler" in notice]
+    assert said == "Rank 2 is a straggler: its steps took 1.25 times as long as the median rank's."
+    assert not any("straggler" in notice for notice in a_run(*ranks).notices)
+
+
+def test_the_share_of_steps_that_all_ranks_have_is_said() -> None:
+    run = a_run(rank([], 6, number=0), rank([], 12, number=1))
+    (said,) = [notice for notice in run.notices if "ended at step" in notice]
+    assert "50% of the attempt's steps are of all 2 ranks" in said
+
+
+def test_nodes_count_their_hosts_apart_and_ranks_of_one_node_together() -> None:
+    """Given two nodes of two ranks, of which every rank reads its node's package 0."""
+    ranks = [
+        rank(
+            [read(0, 9, seed=n, device_key=f"boot-{n // 2}/package-0"), flat(100, 9, n)],
+            12, number=n, of=4, host=f"boot-{n // 2}",
+        )
+        for n in range(4)
+    ]  # fmt: skip
+    run = a_run(*ranks)
+    summary = run.summary()
+    assert (summary["hosts"], summary["gpus"]) == (2, 4)
+    assert summary["component_j"]["cpu"] == pytest.approx(2 * energy_j(0.5, 6.5), rel=0.003)
+    assert summary["component_j"]["gpu"] == pytest.approx(4 * 600, rel=0.01)
+    assert summary["coverage"] == pytest.approx(1.0, abs=0.01)
+    (cpu,) = [device for device in summary["devices"] if device["kind"] == "cpu"]
+    assert cpu["count"] == 2
+    assert cpu["coverage"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_gap_that_all_readers_have_counts_its_energy_once() -> None:
+    """Given two readers of a counter on a machine that slept, the gap is in the total once."""
+    anchors = tuple(
+        Anchor(t_ns, t_ns, t_ns + (600 * S if t_ns > START_NS + 3 * S else 0))
+        for t_ns in range(START_NS, START_NS + 9 * S, S)
+    )
+    ranks = [
+        dataclasses.replace(rank([read(0, 9, seed=n)], 12, number=n), anchors=anchors)
+        for n in range(2)
+    ]
+    run = a_run(*ranks)
+    assert run.energy() == pytest.approx(energy_j(0.5, 6.5), rel=0.006)
+    unknown = run.steps()["energy_j"].isna().sum()
+    assert 2 <= unknown <= 4
+    assert run.phases()["energy_j"].sum() == pytest.approx(run.energy(), rel=1e-9)

@@ -154,7 +154,7 @@ def test_ranks_in_any_order_give_the_same_run() -> None:
 def test_a_missing_rank_is_named_and_lowers_coverage() -> None:
     ranks = [an_attempt([power(100, **gpu(r))], marks(0, 6), rank=r, of=4) for r in (0, 1, 3)]
     run = a_run(*ranks)
-    assert "3 of 4 ranks are here; missing: 2." in run.notices
+    assert "3 of 4 ranks are here (75%); missing: 2." in run.notices
     assert run.summary()["coverage"] == pytest.approx(0.75, abs=0.01)
 
 

@@ -17,6 +17,7 @@ from greenai.errors import OrderError
 from greenai.live.launch import git_commit
 from greenai.live.sampler import Sampler
 from greenai.record.claim import RESUME_ASKED
+from greenai.record.parent import check_lineage, lineage_for
 from greenai.sensors.host import host_id
 
 if TYPE_CHECKING:
@@ -31,17 +32,53 @@ THREAD_PERIOD_NS = 100_000_000
 """Where no process may be started the sensors are read in a thread, at most ten times a second."""
 
 
-def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+def parentage(
+    settings: Settings, launch: Launch, run_id: str
+) -> tuple[str, list[dict[str, Any]] | None]:
+    """Look up the run that this one goes on from, before anything is started.
+
+    Args:
+        settings: Name the parent, or none.
+        launch: Makes another id where the one given is the parent's: a checkpoint of the parent,
+            restored to be fine-tuned, is no restart of it.
+        run_id: Of the run.
+
+    Returns:
+        The run's id, and the facts of its ancestors; None without a parent.
+
+    Raises:
+        OrderError: The parent does not exist, or the run would be its own ancestor.
+        RecordError: The parent's folder holds no run.
+    """
+    if settings.parent is None:
+        return run_id, None
+    folder = Path(settings.folder).expanduser()
+    found = lineage_for(settings.parent, folder.parent)
+    if run_id == found[0]["run_id"]:
+        run_id = launch.new_run_id(folder)
+    check_lineage(found, run_id)
+    return run_id, found
+
+
+def run_facts(
+    run_id: str,
+    settings: Settings,
+    config: Mapping[str, Any],
+    lineage: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Manifest of the run: what the user passed, and where each setting came from."""
     values = dataclasses.asdict(settings)
     origins = values.pop("origins")
     values.pop("folder")  # a path of the user's; the record lies in it anyway
+    values.pop("parent")  # perhaps another one: what matters of it is the lineage
+    values.pop("data_parallel_rank")  # of each rank, and in its own manifest
     values.pop("metrics")  # paths and addresses of the site's
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
     if values["intensity_file"] is not None:
         values["intensity_file"] = Path(values["intensity_file"]).name
     return {
+        **({} if lineage is None else {"lineage": lineage}),
         "run_id": run_id,
         "project": settings.project,
         "variant": settings.variant,
@@ -76,6 +113,7 @@ def attempt_facts(
         "restarts": launch.restarts,
         "node_rank": launch.node_rank,
         "array_task": launch.array_task,
+        "data_parallel_rank": settings.data_parallel_rank,
         "started_utc": datetime.now(UTC).isoformat(),
         "host": host_id(),
         "warmup_s": settings.warmup_s,

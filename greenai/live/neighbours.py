@@ -61,25 +61,28 @@ def others(run_id: str, proc: str = "/proc") -> int:
     return len(found - {_digest(run_id)})
 
 
-def watch(run_id: str, say: Callable[[str, str], None]) -> None:
+def watch(run_id: str, say: Callable[[str, str], None]) -> socket.socket | None:
     """Look for other runs now and then, in a thread that nobody waits for, and say it once.
 
     Args:
         run_id: The run that is metered here.
         say: Leaves an event, with its word and reason.
+
+    Returns:
+        What announces the run, to be closed at its end; None where nobody can look.
     """
+    held = announce(run_id)
 
     def look() -> None:
-        held = announce(run_id)
         seen = 0
-        while held is not None and seen < SEEN_TIMES:
+        while seen < SEEN_TIMES:
             time.sleep(LOOK_S)
             seen = seen + 1 if others(run_id) else 0
-        if held is not None:
-            say("shared", REASON)
-            threading.Event().wait()  # keeps the name for the others
+        say("shared", REASON)
 
-    threading.Thread(target=look, name="greenai-neighbours", daemon=True).start()
+    if held is not None:
+        threading.Thread(target=look, name="greenai-neighbours", daemon=True).start()
+    return held
 
 
 def _digest(run_id: str) -> str:

@@ -13,6 +13,7 @@ from greenai.errors import OrderError
 from greenai.live import active
 from greenai.live.handover import (
     attempt_facts,
+    parentage,
     plain_config,
     restart_evidence,
     run_facts,
@@ -23,11 +24,19 @@ from greenai.live.launch import launch
 from greenai.live.marks import MarkWriter
 from greenai.live.process import SamplerProcess
 from greenai.live.shared import STOP_ASKED, Region, Totals
-from greenai.live.troubles import served_port, troubles
+from greenai.live.troubles import served_url, troubles
 from greenai.metrics import MARKABLE_PHASES, SUB_PHASES
 from greenai.record.claim import claim_run
 from greenai.record.manifest import write_run_manifest
-from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STOP, VALUE
+from greenai.record.types import (
+    FIXED_NAMES,
+    NOTE,
+    PHASE_BEGIN,
+    PHASE_END,
+    RESUMED_NOTE,
+    STOP,
+    VALUE,
+)
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -129,8 +138,7 @@ class Tracker:
     @property
     def metrics_url(self) -> str | None:
         """Address of the Prometheus endpoint, as soon as it is served."""
-        port = served_port(self._region) if self._region is not None else 0
-        return self.settings.metrics_url(port) if port else None
+        return None if self._region is None else served_url(self._region, self.settings)
 
     def start(self) -> Self:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
@@ -145,12 +153,13 @@ class Tracker:
             )
         active.refuse_second()
         self._started = True
+        self.run_id, lineage = parentage(self.settings, self.launch, self.run_id)
         evidence = restart_evidence(self.launch, self.settings, self._evidence)
         claim = claim_run(self.run_folder, self.run_id, self.launch, evidence=evidence)
         self.run_folder, self.run_id = claim.folder.absolute(), claim.run_id
         if claim.notice:
             self._say(claim.notice)
-        facts = run_facts(self.run_id, self.settings, self._config)
+        facts = run_facts(self.run_id, self.settings, self._config, lineage)
         if claim.created:
             write_run_manifest(self.run_folder, facts)
         self._region = Region.create(
@@ -232,6 +241,11 @@ class Tracker:
         """Leave a fact of step ``index`` that is known late, such as its loss."""
         if self._writer is not None and isinstance(name, str):
             self._writer.mark(VALUE, self._name_id(name), index, value)
+
+    def resumed_from(self, run_id: str, step: int) -> None:
+        """Leave the fact that the training goes on from a step of a run, as a checkpoint told."""
+        if self._writer is not None:
+            self._writer.mark(NOTE, self._name_id(f"{RESUMED_NOTE}{run_id}"), step, 0.0)
 
     def begin(self, phase: str) -> None:
         """Mark that a phase begins; phases nest and the innermost wins."""

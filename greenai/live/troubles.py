@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from greenai.settings import Settings
 
 
-def served_port(region: Region) -> int:
-    """Port of /metrics; 0 while nothing is served."""
+def served_url(region: Region, settings: Settings) -> str | None:
+    """Address of the Prometheus endpoint; None while it is not served."""
     port = int(region.header[METRICS_PORT])
-    return port if port <= PORT_MAX else 0
+    return settings.metrics_url(port) if 0 < port <= PORT_MAX else None
 
 
 def troubles(region: Region, settings: Settings, run_folder: Path) -> Iterator[str]:
@@ -34,11 +34,11 @@ def troubles(region: Region, settings: Settings, run_folder: Path) -> Iterator[s
         ['Watch this run at http://127.0.0.1:8123/ (as long as it goes on).']
         >>> region.close()
     """
-    port, wanted = served_port(region), settings.metrics_port
-    if port and wanted not in {None, 0, port}:
-        yield f"Port {wanted} is taken: /metrics is served at {settings.metrics_url(port)}."
-    if region.header[METRICS_PORT] > PORT_MAX:
+    port, wanted = int(region.header[METRICS_PORT]), settings.metrics_port
+    if port > PORT_MAX:
         yield f"/metrics cannot be served at {settings.metrics_address}:{wanted}."
+    elif port and wanted not in {None, 0, port}:
+        yield f"Port {wanted} is taken: /metrics is served at {served_url(region, settings)}."
     if region.header[DISK_REFUSES]:
         yield f"The disk refuses the record in {run_folder}: it is not being written."
     if page := int(region.header[WATCH_PORT]):

@@ -13,6 +13,7 @@ from greenai.record.files import open_to_read
 if TYPE_CHECKING:
     from pathlib import Path
 
+LIVE_FILE = "live.json"
 OBJECT_BYTES_MAX = 2**20
 DEPTH_MAX = 32
 

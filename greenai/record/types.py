@@ -36,9 +36,13 @@ GPU_TIME = 5
 """Mark kind: the mark at position ``index`` happened at GPU time ``value``."""
 NOTE = 6
 """Mark kind: ``name`` says what; ``index`` how often (``marks_dropped``, ``other_thread``).
-``device:<UUID>`` says that the training uses that GPU."""
+``device:<UUID>`` says that the training uses that GPU; ``resumed_from:<run_id>`` that it goes on
+from step ``index`` of that run, as a checkpoint told."""
 STOP = 7
 """Mark kind: the training called stop."""
+
+RESUMED_NOTE = "resumed_from:"
+"""How the name of a note begins that tells from which run a training goes on."""
 
 FIXED_NAMES = (
     "setup",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from greenai.errors import OrderError
 from greenai.record.columns import encode_marks, encode_readings
 from greenai.record.discretion import discreet, discreet_json
-from greenai.record.documents import plain_json
+from greenai.record.documents import LIVE_FILE, plain_json
 from greenai.record.envelope import ROWS_MAX
 from greenai.record.files import append_bytes, open_to_append, replace_file
 from greenai.record.frames import frame_bytes, open_for_append
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MARKS_FILE = "marks.frames"
 READINGS_FILE = "readings.frames"
 EVENTS_FILE = "events.jsonl"
-LIVE_FILE = "live.json"
 
 _MEANING = ("quantity", "kind", "device_key", "method", "trust", "primary", "wrap_j", "scope")
 """Keys of a channel that say what its values mean."""

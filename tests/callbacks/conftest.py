@@ -69,6 +69,9 @@ class RecordingTracker:
     def train_start(self) -> None:
         self.calls.append(("train_start",))
 
+    def resumed_from(self, run_id: str, step: int) -> None:
+        self.calls.append(("resumed_from", run_id, step))
+
     def begin(self, phase: str) -> None:
         self.calls.append(("begin", phase))
 

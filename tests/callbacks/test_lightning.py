@@ -227,7 +227,8 @@ def test_a_restored_checkpoint_continues_its_run_at_its_step(bench: Any, tracker
     first, second = trackers
     assert second.facts["resume_run_id"] == first.run_id
     assert [step["index"] for step in second.steps] == [3, 4, 5]
-    assert second.names[:2] == ["start", "train_start"]
+    assert second.calls[1] == ("resumed_from", first.run_id, 3)
+    assert second.names[2] == "train_start"
 
 
 def test_a_checkpoint_of_another_training_gives_its_step_and_no_run(

@@ -71,7 +71,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def test_nodes_without_a_shared_file_system_are_one_run(nodes: list[Path], tmp_path: Path) -> None:
     """Given what three nodes wrote, in any order they make the same run, of all ranks."""
     assert len({greenai.load(one).run_id for one in nodes}) == 1
-    assert "1 of 3 ranks are here; missing: 0, 2." in greenai.load(nodes[1]).notices
+    assert "1 of 3 ranks are here (33%); missing: 0, 2." in greenai.load(nodes[1]).notices
     wholes = []
     for number, order in enumerate(itertools.permutations(nodes)):
         gather(order, tmp_path / f"whole{number}")
@@ -89,7 +89,7 @@ def test_the_command_says_what_is_missing(nodes: list[Path], tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["merge", *map(str, nodes[:2]), "-o", str(out)])
     assert done.exit_code == 0, done.output
     assert "2 attempts of 2 ranks" in done.output
-    assert "2 of 3 ranks are here; missing: 2." in done.output
+    assert "2 of 3 ranks are here (67%); missing: 2." in done.output
     assert len(greenai.load(out).steps()) == STEPS
 
 
