@@ -89,6 +89,8 @@ class Run:
         own_country = recorded("country", str) if country is None else None
         self._intensity = grid.intensity(country or own_country, region or own_region)
         self._pue: float | None = pue if pue is not None else recorded("pue", (int, float))
+        if self._pue is not None:
+            self._pue = float(self._pue)  # a whole number of a record may have any length
 
     @property
     def run_id(self) -> str:
