@@ -7,20 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path  # noqa: TC003 - LightningCLI reads the annotations
 from typing import Any
 
-from greenai.callbacks.arguments import checked_config, checked_counter, checked_flops
+from greenai.callbacks.adapter import Adapter
 from greenai.callbacks.batches import count, samples_in, tokens_in
-from greenai.callbacks.late_losses import LateLosses
-from greenai.callbacks.metering import Metering
 from greenai.callbacks.place import Place
-from greenai.callbacks.shield import Shielded, at_the_desk, protected
-from greenai.callbacks.summary import settled_figures, summary_text
-from greenai.callbacks.trainers import started_tracker
+from greenai.callbacks.shield import at_the_desk, protected
+from greenai.callbacks.summary import settled_figures
+from greenai.callbacks.trainers import started_tracker, tell_planned_steps
 from greenai.callbacks.trees import callback_classes
-from greenai.live.tracker import Totals, Tracker
 from greenai.settings import resolve
 
 
-class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the bases are what is installed
+class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the bases are what is installed
     """Meters a Lightning training: energy by optimizer step and phase, recorded as it goes.
 
     A step is an optimizer step; its number is what Lightning's loggers use, counted from 0. With
@@ -40,6 +37,8 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         country: ISO 3166 alpha-3 code of the grid; None takes the world average, and says so.
         region: State, province or zone of that country.
         pue: Power usage effectiveness of the site, at least 1; None counts the IT energy alone.
+        pue_source: Where that comes from, with its year.
+        intensity_table: Where the grid's factor is from: ``newest``, ``codecarbon``, ``ember``.
         sensors: Names of the sensors to use; None tries all.
         devices: UUIDs of the GPUs that the run uses; None takes the trainer's own device.
         tokens: Tokens of a batch, or a function of the batch that counts them; None counts
@@ -49,12 +48,16 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         flops_per_token: FLOPs that training takes for a token; None leaves FLOPs unknown.
         metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
         metrics_address: Address of the endpoint; None is this machine alone.
+        metrics: Other ways out of live figures, and who may read the endpoint, by name.
         warmup_s: Seconds of training at the start that comparisons leave out.
         config: Facts of the run to keep with the record, JSON-safe.
         sub_phases: Whether to mark forward, backward and optimizer within each step, by the
             host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
+        budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
+        budget_kg: Operational emissions that it was given, likewise.
+        intensity_file: CSV of carbon intensity over time, for live emissions and the forecast.
 
     Raises:
         OrderError: A value is out of range.
@@ -76,6 +79,8 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         country: str | None = None,
         region: str | None = None,
         pue: float | None = None,
+        pue_source: str | None = None,
+        intensity_table: str | None = None,
         sensors: list[str] | None = None,
         devices: list[str] | None = None,
         tokens: int | Callable[[Any], int] | None = None,
@@ -83,65 +88,56 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         flops_per_token: float | None = None,
         metrics_port: int | None = None,
         metrics_address: str | None = None,
+        metrics: dict[str, Any] | None = None,
         warmup_s: float | None = None,
         config: dict[str, Any] | None = None,
         sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
+        budget_kwh: float | None = None,
+        budget_kg: float | None = None,
+        intensity_file: str | Path | None = None,
     ) -> None:
-        super().__init__()
-        self.settings = resolve(
+        settings = resolve(
             folder=folder,
             variant=variant,
             project=project,
             country=country,
             region=region,
             pue=pue,
+            pue_source=pue_source,
+            intensity_table=intensity_table,
             sensors=sensors,
             devices=devices,
             metrics_port=metrics_port,
             metrics_address=metrics_address,
+            metrics=metrics,
             warmup_s=warmup_s,
             resume=resume,
+            budget_kwh=budget_kwh,
+            budget_kg=budget_kg,
+            intensity_file=intensity_file,
         )
-        self.print_summary = print_summary
+        super().__init__(
+            settings,
+            config=config,
+            tokens=tokens,
+            batch_size=batch_size,
+            flops_per_token=flops_per_token,
+            print_summary=print_summary,
+        )
         self.sub_phases = sub_phases
-        self._config = checked_config(config)
-        self._tokens = checked_counter(tokens, "tokens")
-        self._batch_size = checked_counter(batch_size, "batch_size")
-        self._flops_per_token = checked_flops(flops_per_token)
-        self._place = Place()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies, also those sent to other processes, meter nothing and own no run yet."""
         # Lightning hangs the model's own log and log_dict on every callback.
-        kept = {name: own for name, own in vars(self).items() if name not in {"log", "log_dict"}}
-        return {**kept, "_place": Place()}
+        kept = super().__getstate__().items()
+        return {name: own for name, own in kept if name not in {"log", "log_dict"}}
 
     @property
     def state_key(self) -> str:
         """Key of the state in a checkpoint; the same whatever the arguments are."""
         return "greenai.EnergyMonitor"
-
-    @property
-    def run_folder(self) -> Path | None:
-        """Folder of the run; None before it has started."""
-        return None if self._place.tracker is None else self._place.tracker.run_folder
-
-    @property
-    def tracker(self) -> Tracker | None:
-        """Tracker of the current or the latest stage, for values of one's own; None before it."""
-        return self._place.tracker
-
-    @property
-    def run_id(self) -> str | None:
-        """Identity of the run; None before it has started."""
-        return None if self._place.tracker is None else self._place.tracker.run_id
-
-    @property
-    def totals(self) -> Totals:
-        """What is settled of the current or the latest stage; NaN where nothing is known."""
-        return Totals() if self._place.tracker is None else self._place.tracker.totals()
 
     @at_the_desk
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -178,9 +174,11 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """End the setup: steps begin here."""
-        del pl_module
         self._start_late(trainer)
         self._train_start(trainer)
+        if self._place.metering is not None:
+            plan = (self._place.metering.tracker, trainer, pl_module)
+            self.attempt("Asking how many steps are planned", tell_planned_steps, *plan)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Wait for the first batch from here."""
@@ -289,8 +287,8 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
     @protected
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """End the record: after an exception there is no teardown."""
-        del pl_module, exception
-        self._finish(trainer, in_haste=True)
+        del trainer, pl_module, exception
+        self._finish(in_haste=True)
 
     @protected
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -300,13 +298,8 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         meter the pause and outnumber the cores in a loop of trainings. A stage that does follow
         joins the same launch of the same run.
         """
-        del pl_module, stage
-        self._finish(trainer)
-
-    @protected
-    def _enter(self, phase: str | None) -> None:
-        if self._place.metering is not None:
-            self._place.metering.enter(phase)
+        del trainer, pl_module, stage
+        self._finish()
 
     @protected
     def _enter_part(self, part: str | None) -> None:
@@ -324,7 +317,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         same = place.trainer is not None and place.trainer() is trainer
         if stage == "fit" and not same:  # another training, another run
             place = self._place = Place(restored=place.restored)
-        place.tracker = started_tracker(
+        tracker = started_tracker(
             trainer,
             self.settings,
             config=self._config,
@@ -332,7 +325,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
             restored_run_id=place.restored[0] if place.restored else None,
         )
         place.trainer = weakref.ref(trainer)
-        place.metering = Metering(place.tracker, flops_per_token=self._flops_per_token)
+        self._meter(tracker)
 
     @protected
     def _train_start(self, trainer: Any) -> None:
@@ -344,9 +337,7 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         elif place.index == 0:  # a checkpoint that was written without this callback
             place.index = trainer.global_step
         place.global_step = trainer.global_step
-        on_gpu = trainer.strategy.root_device.type == "cuda"
-        late_losses = self.attempt("Fetching losses from the GPU", LateLosses) if on_gpu else None
-        place.metering.train_start(place.index, late_losses)
+        self._steps_begin(place.index, trainer.strategy.root_device)
 
     def _log(self, trainer: Any, index: int) -> None:
         """Write what is settled to the trainer's loggers, at the step that they are at."""
@@ -354,25 +345,3 @@ class EnergyMonitor(Shielded, *callback_classes()):  # type: ignore[misc] # the 
         for logger in trainer.loggers if figures else ():
             name = f"Logging to {type(logger).__name__}"
             self.attempt(name, logger.log_metrics, figures, step=index)
-
-    def _finish(self, trainer: Any, *, in_haste: bool = False) -> None:
-        metering, self._place.metering = self._place.metering, None
-        if metering is None:
-            return
-        metering.take_late_losses()
-        totals = metering.finish(in_haste=in_haste)
-        if self.print_summary and trainer.is_global_zero:
-            text = summary_text(
-                totals,
-                metering.tracker.settings,
-                duration_s=metering.age_s,
-                folder=metering.tracker.run_folder,
-                rank=trainer.global_rank,
-                world_size=trainer.world_size,
-            )
-            print(text, flush=True)  # noqa: T201 - what the user asked for with print_summary
-
-    def _close(self) -> None:
-        self._place.metering = None
-        if self._place.tracker is not None:
-            self._place.tracker.stop()  # where it was stopped before, nothing happens

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenai.errors import OrderError
 from greenai.metrics import BY_NAME
@@ -83,6 +83,38 @@ class StepHistogram:
             self._exemplars[position] = (value, step, time.time())
             self._sum += value
 
+    def to_json(self) -> dict[str, Any]:
+        """Bounds, counts by bucket (not cumulative), sum and exemplars, as JSON can hold them."""
+        with self._lock:
+            return {
+                "uppers": self._uppers[:-1],
+                "counts": list(self._counts),
+                "sum": self._sum,
+                "exemplars": [None if one is None else list(one) for one in self._exemplars],
+            }
+
+    @classmethod
+    def from_parts(
+        cls,
+        uppers: list[float],
+        counts: list[int],
+        total: float,
+        exemplars: list[tuple[float, int, float] | None],
+    ) -> StepHistogram:
+        """Rebuild from what ``to_json`` told, checked by the caller.
+
+        Args:
+            uppers: Finite upper bounds, rising.
+            counts: Steps by bucket, one more than bounds.
+            total: Sum of all values.
+            exemplars: Value, step and Unix time by bucket; None where there is none.
+        """
+        histogram = cls(first=1.0, buckets=0)
+        histogram._uppers = [*uppers, math.inf]
+        histogram._counts, histogram._exemplars = counts, exemplars
+        histogram._sum = total
+        return histogram
+
     def snapshot(self) -> tuple[list[Bucket], float]:
         """Cumulative buckets in rising order, and the sum of all values, at one moment."""
         with self._lock:
@@ -95,13 +127,22 @@ class StepHistogram:
             return buckets, self._sum
 
 
+class Bounds(NamedTuple):
+    """A number that is not known exactly: lower bound, best guess, upper bound; NaN is unknown."""
+
+    low: float
+    mid: float
+    high: float
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFigures:
     """Latest figures of one device; None or NaN where nothing is known.
 
     Attributes:
-        device: Short name, unique in the run: ``gpu0``, ``cpu-package-0``, ``dram-0``.
+        device: Short name, unique in the rank: ``gpu0``, ``cpu-package-0``, ``dram-0``.
         kind: ``gpu``, ``cpu``, ``dram`` or ``other``.
+        key: Identity by which a device that several ranks see is counted once; empty is unknown.
         uuid: What other exporters call it; empty where it has none.
         model: Product name.
         vendor: Maker.
@@ -117,6 +158,7 @@ class DeviceFigures:
 
     device: str
     kind: str
+    key: str = ""
     uuid: str = ""
     model: str = ""
     vendor: str = ""
@@ -132,7 +174,7 @@ class DeviceFigures:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Everything that one scrape shows, at one moment; None or NaN where nothing is known.
+    """What one scrape shows of one rank, at one moment; None or NaN where nothing is known.
 
     Counters count from the start of this attempt: a counter carried over from a checkpoint would
     be counted twice by ``increase()``.
@@ -140,24 +182,40 @@ class Figures:
     Attributes:
         run_id: The run.
         attempt: Which start of the run this is, from 0.
+        rank: Global rank whose figures these are.
         info: Labels of ``greenai_run_info``; one that is missing is empty.
-        devices: Devices of this run on this host.
+        devices: Devices that this rank meters.
+        host_energy_j: Energy of the whole machine by meter, beside the devices and in no sum.
         steps: Optimizer steps settled.
         batches: Batches of these steps.
         samples: Samples of these steps.
         tokens: Tokens of these steps.
         flops: Model FLOPs of these steps.
         emissions_g: Operational gCO2e, PUE and intensity taken at the time of use.
+        embodied_g: Share of the hardware's making that the time so far stands for, in gCO2e.
         intensity_g_per_kwh: Carbon intensity in use.
         intensity_region: Where it holds.
         intensity_source: Who says so.
         pue: Power usage effectiveness in use.
         epoch: Epoch of the latest settled step.
         global_step: Index of the latest settled step.
+        loss: Loss that the training told last.
+        measured_ratio: Share of the energy that was measured, not modelled or assumed.
+        coverage_ratio: Share of time and devices that the energy covers.
+        router_load: Share of the routers' choices by expert, a mean over routers.
+        router_imbalance: Load of the fullest expert over the mean load.
+        energy_budget_j: IT energy that the whole run was given; for a notice, it stops nothing.
+        emissions_budget_g: Operational emissions that the whole run was given.
+        total_steps: Optimizer steps of the whole run, as far as the training knows.
+        forecast_energy_j: IT energy at the end of the run, of this rank's devices.
+        forecast_emissions_g: Operational emissions of that.
+        forecast_cost: Money for that, in ``currency``.
+        currency: Of the forecast's money.
         start_unix_s: Start of the run.
         last_sample_unix_s: Time of the latest settled reading.
         errors: Failed reads by sensor.
         overhead_cpu_s: CPU time of the process that samples.
+        wake_late_p95_s: How late the sampler woke: 95th percentile of its latest wakes.
         step_energy_j: Joules per step.
         step_duration_s: Seconds per step.
 
@@ -167,24 +225,40 @@ class Figures:
 
     run_id: str
     attempt: int
+    rank: int = 0
     info: Mapping[str, str] = dataclasses.field(default_factory=dict)
     devices: tuple[DeviceFigures, ...] = ()
+    host_energy_j: Mapping[str, float] = dataclasses.field(default_factory=dict)
     steps: float | None = None
     batches: float | None = None
     samples: float | None = None
     tokens: float | None = None
     flops: float | None = None
     emissions_g: float | None = None
+    embodied_g: float | None = None
     intensity_g_per_kwh: float | None = None
     intensity_region: str = ""
     intensity_source: str = ""
     pue: float | None = None
     epoch: float | None = None
     global_step: float | None = None
+    loss: float | None = None
+    measured_ratio: float | None = None
+    coverage_ratio: float | None = None
+    router_load: tuple[float | None, ...] = ()
+    router_imbalance: float | None = None
+    energy_budget_j: float | None = None
+    emissions_budget_g: float | None = None
+    total_steps: float | None = None
+    forecast_energy_j: Bounds | None = None
+    forecast_emissions_g: Bounds | None = None
+    forecast_cost: Bounds | None = None
+    currency: str = ""
     start_unix_s: float | None = None
     last_sample_unix_s: float | None = None
     errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
     overhead_cpu_s: float | None = None
+    wake_late_p95_s: float | None = None
     step_energy_j: StepHistogram | None = None
     step_duration_s: StepHistogram | None = None
 

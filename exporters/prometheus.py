@@ -6,7 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,18 +17,21 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from greenai.exporters.endpoint import Endpoint, Page, listen
+from greenai.exporters.endpoint import Access, Endpoint, Page, Request, listen
+from greenai.exporters.exposition import TEXT_CONTENT_TYPE, openmetrics_of, text_of
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
-from greenai.metrics import BY_NAME, FAMILIES
+from greenai.exporters.ranks import counted_once
+from greenai.metrics import BY_NAME, COMMON_LABELS, FAMILIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client import Metric
 
     from greenai.metrics import Family
 
     _NumbersOf = Callable[[Figures], list[tuple[tuple[str, ...], float | None]]]
+    _Collect = Callable[[], Figures | Sequence[Figures]]
 
 __all__ = [
     "DeviceFigures",
@@ -41,23 +44,34 @@ __all__ = [
 ]
 
 LABEL_CHARACTERS_MAX = 200
-TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_PATH = "/metrics"
+SERIES_KEPT_MAX = 20_000
+"""Counters whose highest value is remembered; beyond it those of runs that are gone are let go."""
 
 
-def serve(collect: Callable[[], Figures], address: str = "127.0.0.1", *, port: int) -> Endpoint:
+def serve(
+    collect: _Collect,
+    address: str = "127.0.0.1",
+    *,
+    port: int,
+    access: Access | None = None,
+    strict_port: bool = False,
+) -> Endpoint:
     """Serve ``/metrics`` from daemon threads, as text or as OpenMetrics, whichever is asked for.
 
     Args:
-        collect: Gives the latest figures; called once a scrape, from another thread.
+        collect: Gives the latest figures, of one rank or of several; called once a scrape, from
+            another thread.
         address: Address to bind; the default keeps the figures on this machine.
         port: Port to begin with; where it is taken the next free one, 0 any free one.
+        access: Who may read; None is everyone on this machine.
+        strict_port: Whether a port that is taken is an error.
 
     Returns:
         The endpoint: ``port``, ``url``, ``warning`` (empty where all is well) and ``close()``.
 
     Raises:
-        OrderError: The address cannot be bound at all.
+        OrderError: The address cannot be bound at all, or is open to others without a token.
 
     Example:
         >>> endpoint = serve(lambda: Figures(run_id="demo", attempt=0), port=0)
@@ -65,32 +79,37 @@ def serve(collect: Callable[[], Figures], address: str = "127.0.0.1", *, port: i
         ''
         >>> endpoint.close()
     """
-    registry = registry_of(collect)
-
-    def page(accept: str) -> Page:
-        if "application/openmetrics-text" in accept:
-            # The library leaves this one function untyped.
-            text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
-            return Page(openmetrics.CONTENT_TYPE_LATEST, text)
-        return Page(TEXT_CONTENT_TYPE, generate_latest(registry))
-
-    return listen({METRICS_PATH: page}, address=address, port=port)
+    page = metrics_page(registry_of(collect))
+    return listen(
+        {METRICS_PATH: page}, address=address, port=port, access=access, strict_port=strict_port
+    )
 
 
-def registry_of(collect: Callable[[], Figures]) -> CollectorRegistry:
+def metrics_page(registry: CollectorRegistry) -> Callable[[Request], Page]:
+    """Make what answers a scrape: text, or OpenMetrics for who accepts it."""
+
+    def page(request: Request) -> Page:
+        if "application/openmetrics-text" in request.accept:
+            return Page(openmetrics.CONTENT_TYPE_LATEST, openmetrics_of(registry.collect()))
+        return Page(TEXT_CONTENT_TYPE, text_of(registry.collect()))
+
+    return page
+
+
+def registry_of(collect: _Collect) -> CollectorRegistry:
     """Make a registry of its own whose one collector asks for the figures at every scrape.
 
     Args:
-        collect: Gives the latest figures.
+        collect: Gives the latest figures, of one rank or of several ranks and runs.
 
     Returns:
         A registry for ``generate_latest`` or ``write_to_textfile``. Unknown figures have no
-        sample, and counters never fall.
+        sample, counters never fall, and what several ranks know is shown once.
 
     Example:
         >>> registry = registry_of(lambda: Figures(run_id="demo", attempt=0, tokens=512))
         >>> registry.get_sample_value(
-        ...     "greenai_tokens_total", {"run_id": "demo", "attempt": "0"}
+        ...     "greenai_tokens_total", {"run_id": "demo", "attempt": "0", "rank": "0"}
         ... )
         512.0
     """
@@ -118,7 +137,7 @@ def label_text(text: str) -> str:
 class _FiguresCollector(Collector):
     """Turns figures into the families of the catalogue."""
 
-    def __init__(self, collect: Callable[[], Figures]) -> None:
+    def __init__(self, collect: _Collect) -> None:
         self._collect = collect
         self._highest: dict[tuple[str, ...], float] = {}
         self._lock = threading.Lock()
@@ -130,23 +149,32 @@ class _FiguresCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the families that have a sample."""
         with self._lock:
-            figures = self._collect()
-            families = [self._family(family, figures) for family in FAMILIES]
+            found = self._collect()
+            several = counted_once([found] if isinstance(found, Figures) else found)
+            if len(self._highest) > SERIES_KEPT_MAX:
+                runs = {_run_labels(one) for one in several}
+                self._highest = {
+                    series: highest
+                    for series, highest in self._highest.items()
+                    if series[1 : 1 + len(COMMON_LABELS)] in runs
+                }
+            families = [self._family(family, several) for family in FAMILIES]
         yield from (family for family in families if family.samples)
 
-    def _family(self, family: Family, figures: Figures) -> Metric:
-        labels = ("run_id", "attempt", *family.labels)
-        run = (label_text(figures.run_id), str(figures.attempt))
+    def _family(self, family: Family, several: Sequence[Figures]) -> Metric:
+        labels = (*COMMON_LABELS, *family.labels)
         if family.type == "histogram":
-            return _histogram(family, labels, run, _HISTOGRAMS[family.name](figures))
+            return _histogram(family, labels, several)
         if family.type == "info":
             info = InfoMetricFamily(family.name.removesuffix("_info"), family.help, labels=())
-            for values in _INFOS[family.name](figures):
-                texts = (*run, *map(label_text, values))
-                info.add_metric((), dict(zip(labels, texts, strict=True)))
+            for figures in several:
+                for values in _INFOS[family.name](figures):
+                    texts = (*_run_labels(figures), *map(label_text, values))
+                    info.add_metric((), dict(zip(labels, texts, strict=True)))
             return info
         known = (
-            ((*run, *map(label_text, values)), float(number))
+            ((*_run_labels(figures), *map(label_text, values)), float(number))
+            for figures in several
             for values, number in _NUMBERS[family.name](figures)
             if number is not None and math.isfinite(number)
         )
@@ -166,22 +194,28 @@ class _FiguresCollector(Collector):
         return highest
 
 
+def _run_labels(figures: Figures) -> tuple[str, ...]:
+    return label_text(figures.run_id), str(figures.attempt), str(figures.rank)
+
+
 def _histogram(
-    family: Family, labels: tuple[str, ...], run: tuple[str, ...], steps: StepHistogram | None
+    family: Family, labels: tuple[str, ...], several: Sequence[Figures]
 ) -> HistogramMetricFamily:
     metric = HistogramMetricFamily(family.name, family.help, labels=labels, unit=family.unit)
-    if steps is None:
-        return metric
-    buckets, total = steps.snapshot()
-    rows: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
-    for bucket in buckets:
-        upper = "+Inf" if math.isinf(bucket.upper) else repr(bucket.upper)
-        if bucket.exemplar is None:
-            rows.append((upper, bucket.count))
-        else:
-            value, step, unix_s = bucket.exemplar
-            rows.append((upper, bucket.count, Exemplar({"step": str(step)}, value, unix_s)))
-    metric.add_metric(run, rows, total)
+    for figures in several:
+        steps = _HISTOGRAMS[family.name](figures)
+        if steps is None:
+            continue
+        buckets, total = steps.snapshot()
+        rows: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for bucket in buckets:
+            upper = "+Inf" if math.isinf(bucket.upper) else repr(bucket.upper)
+            if bucket.exemplar is None:
+                rows.append((upper, bucket.count))
+            else:
+                value, step, unix_s = bucket.exemplar
+                rows.append((upper, bucket.count, Exemplar({"step": str(step)}, value, unix_s)))
+        metric.add_metric(_run_labels(figures), rows, total)
     return metric
 
 
@@ -192,6 +226,11 @@ def _devices(number_of: Callable[[DeviceFigures], float | None], *, only: str = 
         for one in figures.devices
         if one.kind == only or not only
     ]
+
+
+def _bound(of: str, which: str) -> _NumbersOf:
+    """One bound of a forecast."""
+    return lambda figures: [((), getattr(getattr(figures, of), which, None))]
 
 
 def _run(number_of: Callable[[Figures], float | None]) -> _NumbersOf:
@@ -210,7 +249,13 @@ _NUMBERS: dict[str, _NumbersOf] = {
     "greenai_gpu_utilization_ratio": _devices(lambda one: one.utilization_ratio, only="gpu"),
     "greenai_gpu_memory_used_bytes": _devices(lambda one: one.memory_used_bytes, only="gpu"),
     "greenai_gpu_temperature_celsius": _devices(lambda one: one.temperature_c, only="gpu"),
-    "greenai_emissions_co2e_grams_total": lambda figures: [(("operational",), figures.emissions_g)],
+    "greenai_host_energy_joules_total": lambda figures: [
+        ((source,), energy_j) for source, energy_j in figures.host_energy_j.items()
+    ],
+    "greenai_emissions_co2e_grams_total": lambda figures: [
+        (("operational",), figures.emissions_g),
+        (("embodied",), figures.embodied_g),
+    ],
     "greenai_grid_intensity_co2e_grams_per_kwh": lambda figures: [
         ((figures.intensity_region, figures.intensity_source), figures.intensity_g_per_kwh)
     ],
@@ -222,12 +267,29 @@ _NUMBERS: dict[str, _NumbersOf] = {
     "greenai_model_flops_total": _run(lambda figures: figures.flops),
     "greenai_epoch": _run(lambda figures: figures.epoch),
     "greenai_global_step": _run(lambda figures: figures.global_step),
+    "greenai_loss": _run(lambda figures: figures.loss),
+    "greenai_measured_ratio": _run(lambda figures: figures.measured_ratio),
+    "greenai_coverage_ratio": _run(lambda figures: figures.coverage_ratio),
+    "greenai_router_load_ratio": lambda figures: [
+        ((str(expert),), load) for expert, load in enumerate(figures.router_load)
+    ],
+    "greenai_router_imbalance_ratio": _run(lambda figures: figures.router_imbalance),
+    "greenai_energy_budget_joules": _run(lambda figures: figures.energy_budget_j),
+    "greenai_emissions_budget_co2e_grams": _run(lambda figures: figures.emissions_budget_g),
+    "greenai_planned_steps": _run(lambda figures: figures.total_steps),
+    "greenai_forecast_energy_joules": _bound("forecast_energy_j", "mid"),
+    "greenai_forecast_energy_low_joules": _bound("forecast_energy_j", "low"),
+    "greenai_forecast_energy_high_joules": _bound("forecast_energy_j", "high"),
+    "greenai_forecast_emissions_co2e_grams": _bound("forecast_emissions_g", "mid"),
+    "greenai_forecast_emissions_low_co2e_grams": _bound("forecast_emissions_g", "low"),
+    "greenai_forecast_emissions_high_co2e_grams": _bound("forecast_emissions_g", "high"),
     "greenai_run_start_time_seconds": _run(lambda figures: figures.start_unix_s),
     "greenai_last_sample_timestamp_seconds": _run(lambda figures: figures.last_sample_unix_s),
     "greenai_sampler_errors_total": lambda figures: [
         ((source,), count) for source, count in figures.errors.items()
     ],
     "greenai_sampler_overhead_seconds_total": _run(lambda figures: figures.overhead_cpu_s),
+    "greenai_sampler_wake_lateness_seconds": _run(lambda figures: figures.wake_late_p95_s),
 }
 """Values of the family's own labels, and the number, of every sample."""
 

@@ -7,14 +7,15 @@ import math
 from typing import TYPE_CHECKING
 
 from greenai.analysis.embodied import DEFAULT_LIFE, embodied_g
-from greenai.analysis.impacts import Factors, Impacts, energy_range_kwh, impacts
+from greenai.analysis.impacts import Factors, Given, Impacts, energy_range_kwh, impacts
 from greenai.analysis.prices import cost_of
 from greenai.analysis.ranges import Range
 from greenai.embodied import device_or_unknown
 from greenai.energy_utc import energy_over
-from greenai.merging import duration_s, energy_bounds_j
+from greenai.merging import devices_counted, duration_s, energy_bounds_j
 from greenai.shortfalls import length_ns
 from greenai.units import NS_PER_S
+from greenai.water import ewif
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +41,10 @@ def impacts_of(
     Args:
         run: The run, with its country, PUE and intensity.
         factors: What the record cannot know; what is left out is unknown.
-        devices: Hardware that the run used; its metered GPUs alone where None.
+        devices: Hardware that the run used; None takes that of the factors, else its metered GPUs
+            alone.
         life: For how long hardware serves.
-        prices: Prices over time, in place of a flat one.
+        prices: Prices over time, in place of a flat one; None takes those of the factors.
 
     Returns:
         Low, mid and high of each, and every assumption in a sentence.
@@ -50,7 +52,8 @@ def impacts_of(
     Raises:
         OrderError: A factor is negative or no number.
     """
-    given = factors or Factors()
+    given = _with_water(factors or Factors(), run.country)
+    devices, prices = devices or given.devices or None, prices or given.prices
     emitted = run.footprint()
     low_j, high_j = energy_bounds_j(run.parts)
     energy_kwh = energy_range_kwh(emitted.energy_j, low_j, high_j, given.sensor_gain)
@@ -64,6 +67,14 @@ def impacts_of(
         hole = " A part of the energy has no price." if math.isnan(cost) else ""
         said.append(f"Prices over time, source: {prices.source}.{hole}")
     return impacts(emitted, energy_kwh, made_g, _work(run), given, cost=cost, said=said)
+
+
+def _with_water(factors: Factors, country: str | None) -> Factors:
+    """The factors with the tabled EWIF of the run's country where none was given."""
+    tabled = ewif(country) if factors.ewif_l_per_kwh is None else None
+    if tabled is None:
+        return factors
+    return dataclasses.replace(factors, ewif_l_per_kwh=Given(*tabled))
 
 
 def _work(run: Run) -> dict[str, float]:
@@ -85,12 +96,11 @@ def _embodied(
         said = [f"Embodied: {one.count:g} {one.name}, {one.source}." for one in devices]
         return embodied_g(devices, hours, life), [*said, _about(life)]
     hours_of: dict[str, float] = {}
-    for part in parts:
-        for one in part.energies.channels:
-            if one.channel.kind == "gpu":
-                model = one.channel.model or "a GPU of unknown model"
-                hours = length_ns(part) / NS_PER_S / S_PER_HOUR
-                hours_of[model] = hours_of.get(model, 0.0) + hours
+    for part, one in devices_counted(parts):
+        if one.channel.kind == "gpu":
+            model = one.channel.model or "a GPU of unknown model"
+            hours = length_ns(part) / NS_PER_S / S_PER_HOUR
+            hours_of[model] = hours_of.get(model, 0.0) + hours
     if not hours_of:
         return Range.unknown(), ["Embodied emissions are unknown: no hardware was named."]
     total, said = Range.exactly(0.0), []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import sensors
 from greenai.errors import GreenAIError
+from greenai.live import neighbours
 from greenai.live.process import BOOTSTRAP
 from greenai.live.sampler import Sampler
 from greenai.live.shared import STOP_ASKED, Region
@@ -20,6 +21,8 @@ from greenai.sensors import codecarbon_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from greenai.serving import Serving
 
 SWITCH_S = 0.0002
 """A sensor thread waits no longer than this for the interpreter while something is served."""
@@ -44,12 +47,19 @@ def main(descriptor: int) -> None:
         parent_pid=config["parent_pid"],
     )
     sampler.start()
+    if config["manifest"]["local_rank"] == 0:
+        neighbours.watch(config["run"]["run_id"], sampler.say)
     beside = _start_check(sampler, config)
-    ended = _keep_record(sampler, region, config)
+    ended, figures = _keep_record(sampler, region, config)
     if beside is not None:
         codecarbon_check.stop(beside)
     region_asked = int(region.header[STOP_ASKED])
-    _make_derived_files(config, wait=ended == "stopped" and region_asked > 1)
+    derived = _make_derived_files(config)
+    if figures is not None:
+        figures.finish()
+    if derived is not None and ended == "stopped" and region_asked > 1:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            derived.wait(DERIVE_S)
 
 
 def _start_check(sampler: Sampler, config: dict[str, Any]) -> subprocess.Popen[bytes] | None:
@@ -71,7 +81,9 @@ def derive(run_folder: Path) -> None:
     write_derived(run_folder)
 
 
-def _keep_record(sampler: Sampler, region: Region, config: dict[str, Any]) -> str:
+def _keep_record(
+    sampler: Sampler, region: Region, config: dict[str, Any]
+) -> tuple[str, Serving | None]:
     """Import what the record and the live figures need, while the sensors are being read."""
     from greenai.record.writer import RecordWriter  # noqa: PLC0415 - sampling comes first
     from greenai.serving import Serving  # noqa: PLC0415 - sampling comes first
@@ -85,7 +97,7 @@ def _keep_record(sampler: Sampler, region: Region, config: dict[str, Any]) -> st
         figures = Serving(region, config)
     except GreenAIError as error:
         sampler.say("figures_failed", error.what)
-    return sampler.run(writer, figures)
+    return sampler.run(writer, figures), figures
 
 
 def _descriptor_of(pid: int) -> int | None:
@@ -102,16 +114,13 @@ def _descriptor_of(pid: int) -> int | None:
     return None
 
 
-def _make_derived_files(config: dict[str, Any], *, wait: bool) -> None:
+def _make_derived_files(config: dict[str, Any]) -> subprocess.Popen[bytes] | None:
     """Let a child of its own make them: pandas is never loaded in the sampler."""
     if config["manifest"]["rank"] != 0:
-        return
+        return None
     path = json.dumps(sys.path)
-    child = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-I", str(BOOTSTRAP), "-1", path, config["run_folder"]],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    if wait:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(DERIVE_S)

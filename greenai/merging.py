@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from greenai.analysis.attribution import Attribution, attribute
-from greenai.analysis.series import power_curve
+from greenai.analysis.attribution import Attribution, attribute, counted_series, end_ns
+from greenai.analysis.once import Reader, counted_once
+from greenai.analysis.series import ELSEWHERE, power_curve
 from greenai.analysis.share import JobEnergy, job_energy, together
 from greenai.analysis.subphases import subphases
 from greenai.metrics import PHASES, SUB_PHASES
-from greenai.sensors.base import KINDS
+from greenai.sensors.base import KINDS, TRUSTS
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from greenai.analysis.attribution import ChannelEnergy
+    from greenai.analysis.series import Series
     from greenai.record.types import Anchor, Attempt, Record
     from greenai.units import Floats
 
@@ -61,6 +66,8 @@ def curves_of(parts: tuple[Part, ...], points: int) -> list[PowerCurve]:
     curves = []
     for part in parts:
         for one in part.energies.channels:
+            if _is_elsewhere(one):
+                continue
             t_ns, power_w = power_curve(one.series, points)
             t_s = (to_utc_ns(part.attempt.anchors, t_ns) - start_ns) / NS_PER_S
             channel = one.channel
@@ -69,19 +76,55 @@ def curves_of(parts: tuple[Part, ...], points: int) -> list[PowerCurve]:
 
 
 def parts_of(record: Record) -> tuple[Part, ...]:
-    """Attribute every attempt; a device that several ranks saw is counted by the lowest."""
-    counted: dict[int, set[tuple[str, str]]] = {}
-    parts = []
-    for attempt in record.attempts:
-        seen = counted.setdefault(attempt.attempt, set())
-        energies = attribute(attempt, frozenset(seen))
-        seen.update(
-            (one.channel.device_key, one.channel.kind)
-            for one in energies.channels
-            if len(one.series.t_ns)
+    """Attribute every attempt; each moment of a device that several read is counted once.
+
+    The order in which attempts are given changes nothing. Of several readers a measurement is
+    believed before a model, then the earlier attempt, then the lower rank.
+    """
+    attempts = sorted(record.attempts, key=lambda one: (one.attempt, one.rank, one.folder.name))
+    read = [counted_series(attempt) for attempt in attempts]
+    readers: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    for place, attempt in enumerate(attempts):
+        for position, series in enumerate(read[place]):
+            channel = series.channel  # of another boot the clock is another, and no time is shared
+            device = (channel.device_key, channel.kind, str(attempt.manifest.get("host")))
+            readers.setdefault(device, []).append((place, position))
+    for places in readers.values():
+        believed = sorted(places, key=lambda at: TRUSTS.index(read[at[0]][at[1]].channel.trust))
+        shared = counted_once(
+            [_reader(attempts[place], read[place], position) for place, position in believed]
         )
-        parts.append(Part(attempt, energies))
-    return tuple(parts)
+        for (place, position), series in zip(believed, shared, strict=True):
+            read[place][position] = series
+    return tuple(
+        Part(attempt, attribute(attempt, series))
+        for attempt, series in zip(attempts, read, strict=True)
+    )
+
+
+def _reader(attempt: Attempt, all_series: list[Series], position: int) -> Reader:
+    """A reader of a device, bounded by its rank's part of the run."""
+    t_ns = attempt.marks.t_ns
+    if len(t_ns) == 0:
+        return Reader(all_series[position], 0, 0)
+    last_ns = max(int(t_ns.max()), end_ns(attempt, all_series))
+    return Reader(all_series[position], int(t_ns[0]), last_ns)
+
+
+def devices_counted(parts: Iterable[Part]) -> Iterator[tuple[Part, ChannelEnergy]]:
+    """Every device of every attempt once, with the reader that counts most of its time."""
+    most: dict[tuple[int, str, str], tuple[Part, ChannelEnergy]] = {}
+    for part in parts:
+        for one in part.energies.channels:
+            key = (part.attempt.attempt, one.channel.device_key, one.channel.kind)
+            if key not in most or one.covered_ns > most[key][1].covered_ns:
+                most[key] = (part, one)
+    yield from most.values()
+
+
+def _is_elsewhere(one: ChannelEnergy) -> bool:
+    """Whether other readers count all the time of a device."""
+    return len(one.series.state) > 0 and bool((one.series.state == ELSEWHERE).all())
 
 
 def subphases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
@@ -148,7 +191,12 @@ def duration_s(parts: tuple[Part, ...]) -> float:
 
 def energy_bounds_j(parts: tuple[Part, ...]) -> tuple[float, float]:
     """Bounds on the energy of all parts; NaN where any of it is no measurement."""
-    channels = [one for part in parts for one in part.energies.channels if len(one.series.t_ns)]
+    channels = [
+        one
+        for part in parts
+        for one in part.energies.channels
+        if len(one.series.t_ns) and not _is_elsewhere(one)
+    ]
     if not channels or any(one.channel.trust != "measured" for one in channels):
         return math.nan, math.nan  # a model has no hard bounds
     return sum(one.low_j for one in channels), sum(one.high_j for one in channels)
@@ -289,7 +337,7 @@ def _steps_of_nothing() -> pd.DataFrame:
     return pd.DataFrame({name: [] for name in columns.split()})
 
 
-def _unknown_steps(parts: tuple[Part, ...]) -> dict[int, np.ndarray]:
+def unknown_steps(parts: tuple[Part, ...]) -> dict[int, np.ndarray]:
     """Numbers of the steps that some counting rank does not know, by attempt."""
     unknown: dict[int, np.ndarray] = {}
     for part in parts:
@@ -312,7 +360,7 @@ def phases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
         for phase, number in cut.counts.items():
             count[phase] += number
     by_kind = {kind: np.full(len(PHASES), np.nan) for kind in KINDS}
-    unknown = _unknown_steps(parts)
+    unknown = unknown_steps(parts)
     seen_ns = np.zeros(len(PHASES))
     for part in parts:
         for one in part.energies.channels:

@@ -18,6 +18,7 @@ from greenai.energy_utc import constant_footprint, energy_over, yearly_of
 from greenai.errors import RecordError
 from greenai.merging import (
     curves_of,
+    devices_counted,
     duration_s,
     energy_bounds_j,
     job_energy_of,
@@ -37,6 +38,8 @@ from greenai.statement import statement_of
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from greenai.analysis.comparable import RunFigures
     from greenai.analysis.footprint import Footprint
     from greenai.analysis.impacts import Factors
@@ -54,7 +57,10 @@ class Run:
         country: Country of the factor; None takes the one recorded with the run.
         region: Region of the factor, likewise.
         pue: Power usage effectiveness, likewise.
+        pue_source: Where that comes from; the recorded source belongs to the recorded PUE alone.
         intensity: Intensity that changes with time; the yearly factor then only fills its holes.
+        intensity_table: Table of yearly factors, as for ``grid.intensity``; None takes the one
+            recorded with the run.
         factors: What no record holds: price, water, contract; unknown where left out.
     """
 
@@ -65,7 +71,9 @@ class Run:
         country: str | None = None,
         region: str | None = None,
         pue: float | None = None,
+        pue_source: str | None = None,
         intensity: IntensitySeries | None = None,
+        intensity_table: str | Path | None = None,
         factors: Factors | None = None,
     ) -> None:
         self.record = record
@@ -73,10 +81,13 @@ class Run:
         self._series = intensity
         settings = record.manifest.get("settings") or {}
 
-        def recorded(name: str, kind: type | tuple[type, ...]) -> Any:
+        def recorded(
+            name: str, kind: type | tuple[type, ...], known: tuple[str, ...] | None = None
+        ) -> Any:
             entry = settings.get(name) if isinstance(settings, dict) else None
             value = entry.get("value") if isinstance(entry, dict) else None
-            if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+            right = isinstance(value, kind) and not isinstance(value, bool)
+            if value is None or (right and (known is None or value in known)):
                 return value
             raise RecordError(
                 f"The manifest's setting {name} is {str(value)[:80]!r}.",
@@ -87,10 +98,15 @@ class Run:
 
         own_region = recorded("region", str) if country is None else None
         own_country = recorded("country", str) if country is None else None
-        self._intensity = grid.intensity(country or own_country, region or own_region)
+        # By its name alone: a record from elsewhere must not name a file of whoever reads it.
+        tables = (grid.NEWEST, *grid.TABLES)
+        self._table = intensity_table or recorded("intensity_table", str, tables)
+        self._intensity = grid.intensity(country or own_country, region or own_region, self._table)
         self._pue: float | None = pue if pue is not None else recorded("pue", (int, float))
         if self._pue is not None:
             self._pue = float(self._pue)  # a whole number of a record may have any length
+        own_source = recorded("pue_source", str) if pue is None else None
+        self._pue_source: str = pue_source or own_source or ""
 
     @property
     def run_id(self) -> str:
@@ -106,6 +122,11 @@ class Run:
     def project(self) -> str:
         """What the run belongs to; may be empty."""
         return str(self.record.manifest.get("project") or "")
+
+    @property
+    def country(self) -> str | None:
+        """Code of the grid's country; None where nobody named one."""
+        return None if self._intensity.is_world_average else self._intensity.country
 
     @property
     def config(self) -> dict[str, Any]:
@@ -180,8 +201,8 @@ class Run:
             longest[number] = max(longest.get(number, 0.0), length_ns(part))
         for part in self.parts:
             covered += sum(one.covered_ns for one in part.energies.channels)
-            devices = len(part.energies.channels) + len(devices_missing(part))
-            wanted += devices * longest[part.attempt.attempt]
+            wanted += len(devices_missing(part)) * longest[part.attempt.attempt]
+        wanted += sum(longest[part.attempt.attempt] for part, _ in devices_counted(self.parts))
         present, expected = self._ranks()
         return _ratio(covered, wanted) * _ratio(present, expected)
 
@@ -207,10 +228,13 @@ class Run:
         """
         other = country is not None or region is not None
         used = (
-            grid.intensity(country or self._intensity_code(), region) if other else self._intensity
+            grid.intensity(country or self.country, region, self._table)
+            if other
+            else self._intensity
         )
         about: dict[str, Any] = {
             "pue": self._pue if pue is None else pue,
+            "pue_source": self._pue_source if pue is None else "",
             "components": self.components(),
             "trust": self.trust(),
             "coverage": self.coverage(),
@@ -249,8 +273,7 @@ class Run:
         return tuple(
             sorted(
                 f"{one.channel.model or one.channel.device} ({one.channel.method})"
-                for part in self.parts
-                for one in part.energies.channels
+                for _, one in devices_counted(self.parts)
             )
         )
 
@@ -307,7 +330,10 @@ class Run:
             "j_per_step": _ratio(steps_j, len(known)),
             "j_per_token": _ratio(steps_j, tokens),
             "pue": emitted.pue,
+            "pue_source": emitted.pue_source or None,
             "intensity_g_per_kwh": emitted.intensity_g_per_kwh,
+            "intensity_low_g_per_kwh": emitted.intensity_low_g_per_kwh,
+            "intensity_high_g_per_kwh": emitted.intensity_high_g_per_kwh,
             "intensity_source": emitted.intensity_source,
             "intensity_year": emitted.intensity_year,
             "intensity_place": emitted.place,
@@ -336,9 +362,6 @@ class Run:
         said = notices(self.record, self.parts, self._ranks())
         said.extend(self.footprint().assumptions)
         return tuple(dict.fromkeys(said))
-
-    def _intensity_code(self) -> str | None:
-        return None if self._intensity.is_world_average else self._intensity.country
 
     def _ranks(self) -> tuple[int, int]:
         present = {part.attempt.rank for part in self.parts}

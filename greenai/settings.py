@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import ipaddress
 import math
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenai import grid, sensors
 from greenai.errors import OrderError
+from greenai.outlets import Outlets, outlets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,12 +35,22 @@ class Settings:
         country: ISO 3166 alpha-3 code of the grid; None takes the world average, and says so.
         region: State, province or zone of that country.
         pue: Power usage effectiveness of the site; None leaves emissions to the IT energy.
+        pue_source: Where it comes from, with its year.
+        intensity_table: Table of yearly intensities: ``newest``, ``codecarbon`` or ``ember``.
         sensors: Names of the sensors to use; None tries all.
         devices: UUIDs of the GPUs that the run uses; None takes the visible ones.
         metrics_port: Port of the Prometheus endpoint; None serves none, 0 takes any free one.
         metrics_address: Address of the endpoint.
+        metrics: Other ways out, and who may read the endpoint; see `greenai.outlets.Outlets`.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        intensity_file: CSV of carbon intensity over time, which may foretell; live emissions then
+            take the intensity of the time of use. The record keeps the file's name alone.
+        total_steps: Optimizer steps of the whole run, for a forecast of its end; None is unknown.
+        budget_kwh: IT energy that the run was given, in kWh: shown, and it stops nothing.
+        budget_kg: Operational emissions that the run was given, in kg CO2e, likewise.
+        price_per_kwh: Price of a kWh, for a forecast in money.
+        currency: Of the price.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
@@ -49,17 +61,35 @@ class Settings:
     country: str | None = None
     region: str | None = None
     pue: float | None = None
+    pue_source: str = ""
+    intensity_table: str = grid.NEWEST
     sensors: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
     metrics_port: int | None = None
     metrics_address: str = "127.0.0.1"
+    metrics: Outlets = dataclasses.field(default_factory=Outlets)
     warmup_s: float = 0.0
     resume: bool = False
+    intensity_file: str | None = None
+    total_steps: float | None = None
+    budget_kwh: float | None = None
+    budget_kg: float | None = None
+    price_per_kwh: float | None = None
+    currency: str = ""
     codecarbon_check: bool = False
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def run_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
+    def metrics_url(self, port: int) -> str:
+        """Address of ``/metrics`` at a port, as a client writes it."""
+        host = self.metrics_address
+        return f"{self.metrics.scheme}://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+
+    def run_folder(self, environment: Mapping[str, str] = os.environ, date: str = "") -> Path:
         """Fill in the folder's template.
+
+        Args:
+            environment: Names the job.
+            date: What all ranks of a launch take for ``{date}``; empty is the time of now.
 
         Raises:
             OrderError: The template names something else than the four fields.
@@ -73,7 +103,7 @@ class Settings:
             "project": _as_folder(self.project) or "default",
             "variant": _as_folder(self.variant) or "default",
             "job_id": _as_folder(job_id or "") or "local",
-            "date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+            "date": date or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
         }
         try:
             return Path(self.folder.format_map(fields)).expanduser()
@@ -110,9 +140,13 @@ def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Se
     if unknown:
         raise OrderError(f"Unknown setting {unknown[0]!r}.", hint=f"use {', '.join(names)}")
     from_file = _file_values(environment.get("GREENAI_CONFIG"), names)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {
+        "metrics": outlets(arguments.get("metrics"), environment, from_file.get("metrics"))
+    }
     origins: dict[str, str] = {}
     for name in names:
+        if name == "metrics":  # many values with an origin each, and none is kept in the record
+            continue
         variable = environment.get(f"GREENAI_{name.upper()}")
         for origin, raw in (
             ("argument", arguments.get(name)),
@@ -127,10 +161,25 @@ def resolve(environment: Mapping[str, str] = os.environ, **arguments: Any) -> Se
             origins[name] = "default"
     settings = Settings(**values, origins=origins)
     settings.run_folder(environment)
-    grid.intensity(settings.country, settings.region)
+    _check_access(settings, environment)
+    grid.check(settings.country, settings.region, settings.intensity_table)
     if settings.sensors is not None:
         sensors.check_names(settings.sensors)
     return settings
+
+
+def _check_access(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Refuse, before a start, what the sampler could only refuse unseen."""
+    if settings.metrics_port is None:
+        return
+    from greenai.exporters.access import Access, token_of  # noqa: PLC0415 - few runs serve
+
+    access = Access(token=token_of(environment), insecure=settings.metrics.insecure)
+    access.check_address(settings.metrics_address)
+    # The certificate is read again by the sampler; here a wrong one is an error at once.
+    dataclasses.replace(
+        access, certfile=settings.metrics.certfile, keyfile=settings.metrics.keyfile
+    ).tls()
 
 
 def _file_values(path: str | None, names: list[str]) -> dict[str, Any]:
@@ -194,6 +243,44 @@ def _pue(raw: Any, name: str) -> float:
     return value
 
 
+def _above_zero(raw: Any, name: str) -> float:
+    value = _number(raw, name)
+    if value <= 0:
+        raise OrderError(f"{name} is {value:g}.", hint=f"give {name} a number above 0")
+    return value
+
+
+def _price(raw: Any, name: str) -> float:
+    value = _number(raw, name)
+    if value < 0:
+        raise OrderError(f"{name} is {value:g}.", hint="give a price of at least 0")
+    return value
+
+
+def _intensity_file(raw: Any, name: str) -> str:
+    """Check the file at the desk: the sampler, which uses it, can only leave the figures out."""
+    from greenai.emitted import read_foretelling  # noqa: PLC0415 - loads numpy
+
+    path = _path(raw, name)
+    read_foretelling(path)
+    return str(Path(path).expanduser().absolute())
+
+
+def _table(raw: Any, name: str) -> str:
+    """A table of ours by name: a path of the user's has no place in a record."""
+    text, known = _text(raw, name), (grid.NEWEST, *grid.TABLES)
+    if text not in known:
+        near = difflib.get_close_matches(text, known, n=1)
+        raise OrderError(
+            f"{name} is {text[:80]!r}.",
+            "A record names no file of its user's; a table of your own is given when a run is "
+            "looked at.",
+            (f"did you mean {near[0]}? " if near else "")
+            + f"Use {', '.join(known)}, or greenai report RUN --intensity-table FILE.csv",
+        )
+    return text
+
+
 def _seconds(raw: Any, name: str) -> float:
     value = _number(raw, name)
     if value < 0:
@@ -249,11 +336,19 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "country": _text,
     "region": _text,
     "pue": _pue,
+    "pue_source": _text,
+    "intensity_table": _table,
     "sensors": _words,
     "devices": _words,
     "metrics_port": _port,
     "metrics_address": _address,
     "warmup_s": _seconds,
     "resume": _flag,
+    "intensity_file": _intensity_file,
+    "total_steps": _above_zero,
+    "budget_kwh": _above_zero,
+    "budget_kg": _above_zero,
+    "price_per_kwh": _price,
+    "currency": _text,
     "codecarbon_check": _flag,
 }

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenai.analysis.agreement import agreements
 from greenai.analysis.counted import counted, used_devices
+from greenai.analysis.suspended import suspensions_ns
+from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
     from greenai.analysis.counted import Counted
@@ -155,6 +157,20 @@ def about_slices(part: Part) -> list[str]:
     return said
 
 
+def about_suspensions(attempt: Attempt) -> list[str]:
+    """Say for how long the machine was suspended, and what became of the energy of that time."""
+    stood_ns = suspensions_ns(attempt.anchors)[:, 2]
+    if not len(stood_ns):
+        return []
+    times = "" if len(stood_ns) == 1 else f" {len(stood_ns)} times, in all"
+    seconds = stood_ns.sum() / NS_PER_S
+    said = (
+        f"suspended: rank {attempt.rank}'s machine slept{times} for {seconds:.0f} s. What its "
+        "counters gained then is in no step; what has no counter is unknown for that time."
+    )
+    return [said]
+
+
 def notices(record: Record, parts: tuple[Part, ...], ranks: tuple[int, int]) -> list[str]:
     """What a reader of a run must know of its record, in sentences.
 
@@ -174,6 +190,7 @@ def notices(record: Record, parts: tuple[Part, ...], ranks: tuple[int, int]) -> 
             if event.get("reason"):
                 device = f"{event['device']}: " if event.get("device") else ""
                 said.append(f"{event.get('what')}: {device}{event['reason']}")
+        said.extend(about_suspensions(part.attempt))
         said.extend(about_devices(part))
         said.extend(about_counted(part.attempt, counted(part.attempt)))
         said.extend(about_slices(part))

@@ -110,7 +110,8 @@ def test_the_command_shows_all_with_bounds_and_names_what_is_unknown(
     assert code == 0
     assert "Embodied: 8 H100 SXM" in said
     lines = {line.partition(":")[0]: line.partition(":")[2].strip() for line in said.splitlines()}
-    assert lines["market-based"] == lines["water off site"] == "unknown"
+    assert lines["market-based"] == "unknown"
+    assert " l (" in lines["water off site"]
     assert " to " in lines["location-based"]
     assert lines["cost"].endswith("EUR")
 
@@ -149,3 +150,61 @@ def test_bad_factors_are_refused_with_the_nearest_choice(
     assert code == 1
     assert what in said
     assert "hint:" in said
+
+
+def test_a_report_takes_the_servers_and_the_prices_that_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices.csv"
+    head = "start_utc,end_utc,price_per_kwh,currency\n"
+    prices.write_text(head + "2026-11-24T03:00Z,2026-11-24T04:00Z,0.2,EUR\n")
+    plain, page = tmp_path / "r.json", tmp_path / "r.html"
+    words = ["--device", "2×A100 SXM", "--device", "server", "--price-file", str(prices)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["report", str(RECORDED), "--json", str(plain), "--html", str(page), *words])
+    assert ended.value.code == 0
+    capsys.readouterr()
+    summary = json.loads(plain.read_text("utf-8"))["summary"]
+    hours = summary["duration_s"] / 3600
+    share = hours / (5 * 8766)
+    assert summary["impacts"]["embodied_g"]["mid"] == pytest.approx(1000 * 2755.2 * share)
+    assert summary["impacts"]["embodied_g"]["low"] < summary["impacts"]["embodied_g"]["mid"]
+    assert summary["impacts"]["cost"] == pytest.approx(summary["energy_j"] / 3.6e6 * 1.2 * 0.2)
+    assert any(said.startswith("Embodied: 1 server") for said in summary["impacts"]["said"])
+    assert "SCI per token" in page.read_text("utf-8")
+
+
+def test_a_factor_has_the_source_that_was_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--wue",
+        "0.4",
+        "--market-g-per-kwh",
+        "12",
+        "--source",
+        "market=PPA of a wind farm, 2026",
+    ]
+    code, said = shown(capsys, *words, "--source", "wue=the operator, 2025")
+    assert code == 0
+    assert "Market-based factor: 12 g/kWh, source: PPA of a wind farm, 2026." in said
+    assert "WUE: 0.4 l/kWh of IT energy, source: the operator, 2025." in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--source", "markt=x"], "did you mean market"),
+        (["--wue", "1", "--source", "wue="], "names no factor"),
+        (["--source", "price=x"], "without its value"),
+    ],
+)
+def test_a_source_of_nothing_is_refused(words: list[str], says: str) -> None:
+    with pytest.raises(OrderError, match=says):
+        cli.app(["impacts", str(RECORDED), *words], standalone_mode=False)
+
+
+def test_what_the_devices_would_have_used_at_rest_is_said_where_it_is_known() -> None:
+    run = greenai.load(RECORDED)
+    assert run.summary()["idle_j"] is None
+    run.record.manifest["config"]["idle_power_w"] = 80.0
+    summary = Run(run.record).summary()
+    assert summary["idle_j"] == pytest.approx(80.0 * summary["duration_s"])

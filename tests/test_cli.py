@@ -19,6 +19,7 @@ import greenai
 from greenai import api, cli, doctor, lens
 from greenai.analysis.compare import RunFigures, compare
 from greenai.analysis.efficiency import Work
+from greenai.analysis.impacts import Factors
 from greenai.analysis.lens import Lens, LensRun
 from greenai.doctor import Diagnosis, Row
 from greenai.errors import GridError, OrderError, RecordError
@@ -104,7 +105,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    names = ("report", "compare", "export", "doctor", "bench", "estimate", "scaling", "version")
+    names = ("report", "compare", "export", "doctor", "run", "bench", "estimate", "scaling")
     for name in names:
         assert f" {name} " in answer.stdout
 
@@ -174,9 +175,10 @@ def test_report_shows_the_run_and_writes_its_page(
     assert exit_code("report", str(tmp_path), "--partial", "--country", "FRA", "--pue", "1.2") == 0
     (asked,) = loaded
     assert asked.pop("intensity") is None
-    assert asked.pop("factors") is None
+    assert asked.pop("factors") == Factors()
     assert asked == {
         "path": tmp_path, "partial": True, "country": "FRA", "region": None, "pue": 1.2,
+        "pue_source": None, "intensity_table": None,
     }  # fmt: skip
     out = capsys.readouterr().out
     assert "the report" in out

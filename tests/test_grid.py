@@ -1,4 +1,4 @@
-"""Laws of the grid table: each factor is CodeCarbon's and sourced; no place stands for another."""
+"""Laws of the grid tables: forced, each factor is CodeCarbon's; sourced; no place for another."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TABLE_VERSION = "3.3.2"
 """Of CodeCarbon, whose figures the table holds."""
 
 
-def table() -> list[dict[str, str]]:
-    with grid.TABLE.open(encoding="utf-8", newline="") as lines:
+def table(name: str = "codecarbon") -> list[dict[str, str]]:
+    with grid.TABLES[name].open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
 
 
@@ -113,7 +113,7 @@ def test_every_place_has_the_intensity_that_codecarbon_uses(codecarbon_g_per_kwh
     for country, region in PLACES:
         if region.startswith(CLOUD):
             continue
-        ours = grid.intensity(country, region or None).g_per_kwh
+        ours = grid.intensity(country, region or None, "codecarbon").g_per_kwh
         assert ours == pytest.approx(codecarbon_g_per_kwh(country, region or None), rel=1e-6)
 
 
@@ -143,10 +143,11 @@ def test_the_world_average_is_what_codecarbon_falls_back_to(codecarbon_g_per_kwh
     assert grid.intensity(None).g_per_kwh == pytest.approx(codecarbon_g_per_kwh("ZZZ", None))
 
 
-def test_every_row_is_sourced_and_possible() -> None:
-    rows = table()
+@pytest.mark.parametrize("name", grid.TABLES)
+def test_every_row_is_sourced_and_possible(name: str) -> None:
+    rows = table(name)
     assert len({(row["code"], row["region"]) for row in rows}) == len(rows)
-    assert sum(not row["region"] for row in rows) == 1 + 213
+    assert sum(not row["region"] for row in rows) == {"codecarbon": 1 + 213, "ember": 211}[name]
     for row in rows:
         assert 0 < float(row["intensity_g_per_kwh"]) < 1500 or row["code"] == "CAF", row
         is_cloud = row["region"].startswith(CLOUD)
@@ -157,6 +158,41 @@ def test_every_row_is_sourced_and_possible() -> None:
         assert row["signal"] == "average", row
         assert row["code"] == row["code"].upper(), row
         assert row["region"] == row["region"].lower(), row
+
+
+def test_by_default_each_country_has_the_later_year_and_regions_are_kept() -> None:
+    changed = 0
+    for country, region in PLACES:
+        place = (country, region or None)
+        newest, first = grid.intensity(*place), grid.intensity(*place, table="codecarbon")
+        if newest == first:
+            continue
+        assert newest == grid.intensity(country, table="ember")
+        assert (newest.year or 0) > (first.year or 0)
+        assert (newest.basis, newest.signal) == (first.basis, first.signal)
+        changed += 1
+    assert changed == 174
+    assert grid.intensity("USA", "california") == grid.intensity("USA", "ca", "codecarbon")
+
+
+@pytest.mark.parametrize(
+    ("code", "published"),  # as Our World in Data shows them for 2024, to the gram
+    [("AUS", 552), ("CAN", 175), ("DEU", 344), ("FRA", 44), ("DNK", 143), ("NLD", 253)],
+)
+def test_the_newer_table_says_what_its_source_publishes(code: str, published: int) -> None:
+    found = grid.intensity(code, table="ember")
+    assert (round(found.g_per_kwh), found.year) == (published, 2024)
+    assert "Ember" in found.source
+    assert found.licence == "CC BY 4.0"
+
+
+def test_a_table_without_the_place_is_not_replaced_by_another() -> None:
+    with pytest.raises(GridError, match="no regions of United States"):
+        grid.intensity("USA", "california", "ember")
+    with pytest.raises(GridError, match="no world average"):
+        grid.intensity(None, table="ember")
+    with pytest.raises(GridError, match="did you mean codecarbon"):
+        grid.intensity("FRA", table="codecarbn")
 
 
 def test_the_one_factor_of_zero_says_that_it_is_none() -> None:

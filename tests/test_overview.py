@@ -136,7 +136,7 @@ def test_the_command_writes_the_page_and_the_table(
     assert tuple(rows[0]) == COLUMNS
     assert [row["folder"] for row in rows] == ["a", "c", "deep/b"]
     assert [row["project"] for row in rows] == ["'=cmd()", "", "fixtures"]
-    assert (rows[0]["attempts"], rows[0]["intensity_year"]) == ("1", "2023")
+    assert (rows[0]["attempts"], rows[0]["intensity_year"]) == ("1", "2024")
     assert float(rows[0]["energy_j"]) == greenai.load(RECORDED).energy()
     assert "not as greenai writes it" in page.read_text()
 

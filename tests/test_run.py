@@ -62,6 +62,17 @@ def a_run(*attempts: Attempt, **manifest: Any) -> Run:
     return Run(Record(Path("runs/dense"), facts, attempts))
 
 
+def later(attempt: Attempt, seconds: float) -> Attempt:
+    """The same, some time later on the same clock."""
+    shift_ns = int(seconds * S)
+    readings = tuple(
+        dataclasses.replace(one, t_lo_ns=one.t_lo_ns + shift_ns, t_hi_ns=one.t_hi_ns + shift_ns)
+        for one in attempt.readings
+    )
+    marks = dataclasses.replace(attempt.marks, t_ns=attempt.marks.t_ns + shift_ns)
+    return dataclasses.replace(attempt, readings=readings, marks=marks)
+
+
 def gpu(number: int) -> dict[str, Any]:
     return {"device": f"gpu{number}", "device_key": f"GPU-{number}"}
 
@@ -162,7 +173,7 @@ def test_attempts_add_and_what_was_rolled_back_is_wasted() -> None:
     second = dataclasses.replace(
         an_attempt([power(100)], marks(4, 6), number=1), launch_id="second"
     )
-    run = a_run(first, second)
+    run = a_run(first, later(second, 60))
     steps, summary = run.steps(), run.summary()
     assert steps["rolled_back"].tolist() == [False] * 4 + [True] * 2 + [False] * 6
     assert summary["attempts"] == 2

@@ -311,7 +311,7 @@ def test_report_asks_a_service_and_fills_what_it_lacks_from_the_country(
     filled = run.footprint()
     assert filled.over_time is not None
     assert filled.over_time.filled_share == pytest.approx(1)
-    assert filled.intensity_g_per_kwh == pytest.approx(56.039)
+    assert filled.intensity_g_per_kwh == pytest.approx(44.179)
     assert any("gave nothing for a part" in said for said in filled.assumptions)
     world = dataclasses.replace(series, basis="direct")
     assert math.isnan(greenai.load(RECORDED, intensity=world).footprint().operational_co2e_g)

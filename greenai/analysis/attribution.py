@@ -17,6 +17,7 @@ from greenai.analysis.series import (
     is_covered,
     series_from,
 )
+from greenai.analysis.suspended import parted_at, suspensions_ns
 from greenai.analysis.timeline import (
     DATA_WAIT,
     TRAIN_STEP,
@@ -29,8 +30,6 @@ from greenai.metrics import PHASES
 from greenai.record.types import STOP
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     import numpy.typing as npt
 
     from greenai.record.types import Attempt
@@ -205,24 +204,33 @@ class Attribution:
         return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
 
 
-def attribute(attempt: Attempt, already_counted: Container[tuple[str, str]] = ()) -> Attribution:
+def counted_series(attempt: Attempt) -> list[Series]:
+    """Cumulative energies of the channels of an attempt that are summed (see ``counted``).
+
+    A moment at which the machine was suspended is a gap in all of them.
+    """
+    suspended_ns = suspensions_ns(attempt.anchors)
+    return [
+        parted_at(series_from(attempt.readings[position]), suspended_ns)
+        for position in counted(attempt).summed
+    ]
+
+
+def attribute(attempt: Attempt, all_series: list[Series] | None = None) -> Attribution:
     """Attribute an attempt's energy to its steps and phases.
 
     Args:
         attempt: One attempt of one rank, as read.
-        already_counted: (device_key, kind) of devices that another rank counts.
+        all_series: What is summed of it, without what another rank counts (see ``once``); None is
+            all that it read.
 
     Returns:
-        Energies per channel that is summed (see ``counted``). For each, finite steps, phases and
-        the unattributed rest add up to the covered energy.
+        Energies per channel that is summed. For each, finite steps, phases and the unattributed
+        rest add up to the covered energy.
     """
-    summed = [attempt.readings[position] for position in counted(attempt).summed]
-    all_series = [
-        series_from(readings)
-        for readings in summed
-        if (readings.channel.device_key, readings.channel.kind) not in already_counted
-    ]
-    cut = timeline(attempt.marks, _end_ns(attempt, all_series))
+    if all_series is None:
+        all_series = counted_series(attempt)
+    cut = timeline(attempt.marks, end_ns(attempt, all_series))
     pieces = _pieces(cut)
     return Attribution(
         timeline=cut,
@@ -231,7 +239,7 @@ def attribute(attempt: Attempt, already_counted: Container[tuple[str, str]] = ()
     )
 
 
-def _end_ns(attempt: Attempt, all_series: list[Series]) -> int:
+def end_ns(attempt: Attempt, all_series: list[Series]) -> int:
     """End of the run: its stop, else the last reading, for a run that was killed."""
     marks = attempt.marks
     last_mark_ns = int(marks.t_ns[-1]) if len(marks.t_ns) else 0
@@ -271,7 +279,8 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
     piece_low, piece_high, piece_beyond = bounds_of_pieces(
         series, cut.edges_ns, pieces.first, pieces.last, piece_j
     )
-    known = is_covered(series, cut.edges_ns[pieces.first], cut.edges_ns[pieces.last])
+    first_ns, last_ns = cut.edges_ns[pieces.first], cut.edges_ns[pieces.last]
+    known = is_covered(series, first_ns, last_ns, or_elsewhere=True)
     unknown = np.bincount(pieces.step[~known], minlength=count) > 0
     unknown |= cut.steps.broken
     owned = cut.step >= 0

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 COMPONENTS = {"gpu": "GPU", "cpu": "CPU", "dram": "DRAM", "other": "other devices"}
 """Components that are metered apart, in report order, with their names for people."""
 DIRECT_ONLY = "The intensity counts what power stations emit, not fuel supply and building."
+MARGINAL = (
+    "The intensity is marginal, that of one more kilowatt-hour: not comparable with averages."
+)
 NODE = "node"
 """The component of a meter that sees everything the node draws."""
 
@@ -42,6 +45,9 @@ class Footprint:
         intensity_fetched_utc: When a live service was asked; None is a table or a file.
         over_time: Shares of the energy by where its intensity comes from; None where the
             intensity is constant.
+        pue_source: Where the PUE comes from, with its year; empty is not stated.
+        intensity_low_g_per_kwh: Lower bound that the intensity's source gives; NaN is none.
+        intensity_high_g_per_kwh: Upper bound, likewise.
     """
 
     energy_j: float
@@ -58,6 +64,9 @@ class Footprint:
     intensity_signal: str = "average"
     intensity_fetched_utc: str | None = None
     over_time: Weighted | None = None
+    pue_source: str = ""
+    intensity_low_g_per_kwh: float = math.nan
+    intensity_high_g_per_kwh: float = math.nan
 
     def to_json(self) -> dict[str, Any]:
         """Every field as JSON knows it; unknown is None."""
@@ -76,8 +85,11 @@ def footprint(
     place: str,
     year: int | None = None,
     basis: str = "unknown",
+    signal: str = "average",
+    bounds_g_per_kwh: tuple[float, float] = (math.nan, math.nan),
     world_average: bool = False,
     pue: float | None = None,
+    pue_source: str = "",
     components: Iterable[str] = (),
     trust: Mapping[str, float] | None = None,
     coverage: float = 1.0,
@@ -94,8 +106,11 @@ def footprint(
         place: Country, or country and region, of the intensity.
         year: The year that the intensity is about.
         basis: ``direct``, ``lifecycle`` or ``unknown``.
+        signal: ``average`` of all generation, or ``marginal``.
+        bounds_g_per_kwh: Low and high that the source gives the intensity; NaN is none.
         world_average: Whether the intensity stands in for a place that nobody named.
         pue: Facility energy divided by IT energy; None leaves emissions to the IT energy.
+        pue_source: Where it comes from, with its year.
         components: Which of ``gpu, cpu, dram, other, node`` the energy is of.
         trust: Shares of the energy that are ``measured``, ``modelled`` and ``assumed``.
         coverage: Share of the run's time and devices that the energy is of; NaN is unknown.
@@ -128,8 +143,14 @@ def footprint(
         boundary=boundary,
         assumptions=tuple(
             _assumptions(energy_j, pue, boundary, trust or {}, coverage)
-            + _about_intensity(intensity_g_per_kwh, year, basis, world_average=world_average)
+            + _about_intensity(
+                intensity_g_per_kwh, year, basis, signal, bounds_g_per_kwh, world=world_average
+            )
         ),
+        intensity_signal=signal,
+        pue_source="" if pue is None else pue_source,
+        intensity_low_g_per_kwh=bounds_g_per_kwh[0],
+        intensity_high_g_per_kwh=bounds_g_per_kwh[1],
     )
 
 
@@ -140,6 +161,7 @@ def footprint_over_time(
     *,
     filled_by: str = "",
     pue: float | None = None,
+    pue_source: str = "",
     components: Iterable[str] = (),
     trust: Mapping[str, float] | None = None,
     coverage: float = 1.0,
@@ -152,6 +174,7 @@ def footprint_over_time(
         series: The intensity.
         filled_by: Place, year and source of the yearly factor that fills holes, for people.
         pue: As in ``footprint``.
+        pue_source: As in ``footprint``.
         components: As in ``footprint``.
         trust: As in ``footprint``.
         coverage: As in ``footprint``.
@@ -170,6 +193,7 @@ def footprint_over_time(
         place=series.place or "place not stated",
         basis=series.basis,
         pue=pue,
+        pue_source=pue_source,
         components=components,
         trust=trust,
         coverage=coverage,
@@ -264,15 +288,26 @@ def _assumptions(
 
 
 def _about_intensity(
-    intensity_g_per_kwh: float, year: int | None, basis: str, *, world_average: bool
+    intensity_g_per_kwh: float,
+    year: int | None,
+    basis: str,
+    signal: str,
+    bounds_g_per_kwh: tuple[float, float],
+    *,
+    world: bool,
 ) -> list[str]:
     said = []
-    if world_average:
+    if world:
         said.append(
             f"No country was given: the world average of {intensity_g_per_kwh:g} g/kWh was used."
         )
     when = "an unknown year" if year is None else str(year)
     said.append(f"The intensity is the average of {when}, constant over the run.")
+    low, high = bounds_g_per_kwh
+    if low <= high:
+        said.append(f"Its source gives it a range of {low:g} to {high:g} g/kWh.")
+    if signal == "marginal":
+        said.append(MARGINAL)
     if basis == "direct":
         said.append(DIRECT_ONLY)
     if intensity_g_per_kwh == 0:
@@ -305,10 +340,7 @@ def _about_series(weighted: Weighted, series: IntensitySeries, filled_by: str) -
             "the same basis and signal is known: the emissions stay unknown."
         )
     if series.signal == "marginal":
-        said.append(
-            "The intensity is marginal, that of one more kilowatt-hour: not comparable with "
-            "averages."
-        )
+        said.append(MARGINAL)
     if series.basis == "direct":
         said.append(DIRECT_ONLY)
     return said

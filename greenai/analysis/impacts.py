@@ -14,8 +14,10 @@ from greenai.units import J_PER_KWH
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from greenai.analysis.embodied import Device
     from greenai.analysis.equivalences import Equivalence
     from greenai.analysis.footprint import Footprint
+    from greenai.analysis.prices import PriceSeries
 
 SENSOR_GAIN = 0.05
 """Assumed gain error of a sensor: some 5 % a board (Yang, Adamek, Armour, SC 2024)."""
@@ -52,6 +54,8 @@ class Factors:
         sensor_gain: Systematic error of the sensors, as a share of the energy.
         parameters: Parameters of the model.
         active_parameters: Those that a token uses; None where all are.
+        devices: Hardware that the run used; none named leaves its metered GPUs alone.
+        prices: Prices over time, in place of a flat one.
     """
 
     market_g_per_kwh: Given | None = None
@@ -64,13 +68,15 @@ class Factors:
     sensor_gain: float = SENSOR_GAIN
     parameters: float | None = None
     active_parameters: float | None = None
+    devices: tuple[Device, ...] = ()
+    prices: PriceSeries | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             entry = getattr(self, field.name)
             value = entry.value if isinstance(entry, Given) else entry
             may_be_negative = field.name == "price_per_kwh"  # and has been, for hours
-            if isinstance(value, str) or value is None:
+            if not isinstance(value, int | float):
                 continue
             if not math.isfinite(value) or (value < 0 and not may_be_negative):
                 raise OrderError(
@@ -257,7 +263,7 @@ def impacts(
         equivalences=equivalences(energy_kwh if pue is None else facility_kwh, location_g),
         said=(
             *footprint.assumptions,
-            *_said(factors, pue, priced=cost is not None, energy_kwh=energy_kwh),
+            *_said(factors, footprint, priced=cost is not None, energy_kwh=energy_kwh),
             *said,
         ),
     )
@@ -297,21 +303,27 @@ def scores(
 
 
 def _intensity(footprint: Footprint, factors: Factors) -> Range:
-    """The intensity with the bounds that were given, else those of filled holes, else itself."""
+    """The intensity with the bounds given, else its source's, else those of holes, else itself."""
     mid, over_time = footprint.intensity_g_per_kwh, footprint.over_time
-    low, high = factors.intensity_low_g_per_kwh, factors.intensity_high_g_per_kwh
-    if low is None:
-        low = mid if over_time is None else over_time.low_g_per_kwh
-    if high is None:
-        high = mid if over_time is None else over_time.high_g_per_kwh
-    return Range(low, mid, high)
+    low, high = footprint.intensity_low_g_per_kwh, footprint.intensity_high_g_per_kwh
+    if over_time is not None:
+        low, high = over_time.low_g_per_kwh, over_time.high_g_per_kwh
+    elif math.isnan(low) or math.isnan(high):
+        low = high = mid
+    given_low, given_high = factors.intensity_low_g_per_kwh, factors.intensity_high_g_per_kwh
+    return Range(
+        low if given_low is None else given_low, mid, high if given_high is None else given_high
+    )
 
 
-def _said(factors: Factors, pue: float | None, *, priced: bool, energy_kwh: Range) -> list[str]:
+def _said(factors: Factors, footprint: Footprint, *, priced: bool, energy_kwh: Range) -> list[str]:
     """Name every factor with its source, and what is unknown for want of one."""
+    pue = footprint.pue
     said = [f"Sensors are assumed to be right within {factors.sensor_gain:.0%}."]
     if energy_kwh.is_known and math.isnan(energy_kwh.high):
         said.append("A part of the energy is modelled or assumed: it has no bounds.")
+    if pue is not None:
+        said.append(f"PUE: {pue:g}, {_source(Given(pue, footprint.pue_source))}.")
     market = factors.market_g_per_kwh
     said.append(
         "Market-based: no instrument was claimed, so there is no such figure."

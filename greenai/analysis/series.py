@@ -25,6 +25,8 @@ BRIDGED = 1
 """Interval state: a gap that the counter survived; its energy is known, its course is not."""
 LOST = 2
 """Interval state: a reset, or a gap of integrated power; nothing is known and nothing is added."""
+ELSEWHERE = 3
+"""Interval state: another reader of the device counts this time; nothing is added here."""
 
 SILENCE_NS = 3 * NS_PER_S
 """A value is confirmed at least once a second; a longer silence means that nobody was reading."""
@@ -47,7 +49,8 @@ class Series:
         slack_low_j: Cumulative energy that ``energy_j`` may count too much; zero for a counter.
             Shape (n,).
         slack_high_j: Cumulative energy that it may miss; zero for a counter. Shape (n,).
-        state: COVERED, BRIDGED or LOST for each interval. Shape (n - 1,), (0,) without knots.
+        state: COVERED, BRIDGED, LOST or ELSEWHERE for each interval. Shape (n - 1,), (0,) without
+            knots.
         spacing_ns: Typical time between changes: shorter spans are means over their surroundings.
     """
 
@@ -225,13 +228,16 @@ def _interpolate(t_knots_ns: Ns, values: Floats, t_ns: Ns) -> Floats:
     return np.interp((t_ns - origin_ns) / NS_PER_S, (t_knots_ns - origin_ns) / NS_PER_S, values)
 
 
-def is_covered(series: Series, start_ns: Ns, end_ns: Ns) -> npt.NDArray[np.bool_]:
+def is_covered(
+    series: Series, start_ns: Ns, end_ns: Ns, *, or_elsewhere: bool = False
+) -> npt.NDArray[np.bool_]:
     """Whether each span lies wholly in the time that the series covers.
 
     Args:
         series: Cumulative energy of one channel.
         start_ns: Starts of the spans. Shape (m,).
         end_ns: Their ends. Shape (m,).
+        or_elsewhere: Whether time that another reader of the device counts is covered too.
 
     Returns:
         False where a span begins before the first knot, ends after the last one or touches the
@@ -240,6 +246,8 @@ def is_covered(series: Series, start_ns: Ns, end_ns: Ns) -> npt.NDArray[np.bool_
     if len(series.t_ns) == 0:
         return np.zeros(len(start_ns), dtype=bool)
     open_ = series.state != COVERED
+    if or_elsewhere:
+        open_ &= series.state != ELSEWHERE
     gap_start_ns, gap_end_ns = series.t_ns[:-1][open_], series.t_ns[1:][open_]
 
     def crossed(t_ns: Ns) -> Ns:

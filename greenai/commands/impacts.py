@@ -10,16 +10,21 @@ import typer
 
 from greenai.commands.factors import (
     Currency,
+    DeviceNames,
     Ewif,
     Market,
     Price,
+    PriceFile,
+    Sources,
     Wue,
     factors_of,
 )
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
 from greenai.commands.terminal import (
     Country,  # noqa: TC001 - typer reads the annotations
+    IntensityTable,  # noqa: TC001 - the same
     Pue,  # noqa: TC001 - the same
+    PueSource,  # noqa: TC001 - the same
     Region,  # noqa: TC001 - the same
 )
 
@@ -35,6 +40,8 @@ def impacts(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
@@ -42,14 +49,10 @@ def impacts(
     wue: Wue = None,
     ewif: Ewif = None,
     price: Price = None,
-    price_file: Annotated[
-        Path | None, typer.Option(help="CSV of prices: start_utc,end_utc,price_per_kwh.")
-    ] = None,
+    price_file: PriceFile = None,
     currency: Currency = "",
-    device: Annotated[
-        list[str] | None,
-        typer.Option(help="Hardware as NAME or N×NAME, such as '8×H100 SXM'; else the GPUs."),
-    ] = None,
+    device: DeviceNames = None,
+    source: Sources = None,
     parameters: Annotated[float | None, typer.Option(help="Of the model.")] = None,
     active_parameters: Annotated[float | None, typer.Option(help="That a token uses.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -58,10 +61,8 @@ def impacts(
 
     What lacks a factor is unknown. The record is never changed.
     """
-    from greenai import embodied  # noqa: PLC0415 - help must not wait for pandas
-    from greenai.accounts import impacts_of  # noqa: PLC0415 - the same
+    from greenai.accounts import impacts_of  # noqa: PLC0415 - help must not wait for pandas
     from greenai.api import load  # noqa: PLC0415 - the same
-    from greenai.intensity_file import read_prices  # noqa: PLC0415 - the same
 
     factors = factors_of(
         wue=wue,
@@ -71,12 +72,16 @@ def impacts(
         market=market,
         parameters=parameters,
         active_parameters=active_parameters,
+        devices=device,
+        price_file=price_file,
+        sources=source,
     )
-    devices = [embodied.device(name, count) for count, name in map(_counted, device or [])]
-    prices = None if price_file is None else read_prices(price_file)
     series = intensity_of(run, intensity_file, intensity, zone, partial=False)
-    loaded = load(run, country=country, region=region, pue=pue, intensity=series)
-    found = impacts_of(loaded, factors, devices=devices or None, prices=prices)
+    loaded = load(
+        run, country=country, region=region, pue=pue, pue_source=pue_source, intensity=series,
+        intensity_table=intensity_table,
+    )  # fmt: skip
+    found = impacts_of(loaded, factors)
     if json:
         from json import dumps  # noqa: PLC0415 - for scripts only
 
@@ -84,14 +89,6 @@ def impacts(
         return
     for line in _lines(found):
         typer.echo(line)
-
-
-def _counted(text: str) -> tuple[int, str]:
-    """Number and name, as in ``8xH100 SXM`` or ``server``."""
-    digits = len(text) - len(text.lstrip("0123456789"))
-    if digits and text[digits : digits + 1] in {"x", "×", "*"}:
-        return int(text[:digits]), text[digits + 1 :]
-    return 1, text
 
 
 def _lines(found: Impacts) -> Iterator[str]:

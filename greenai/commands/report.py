@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,17 +11,31 @@ import typer
 
 from greenai.commands.factors import (
     Currency,
+    DeviceNames,
     Ewif,
     Market,
     Price,
+    PriceFile,
+    Sources,
     Wue,
     factors_of,
 )
 from greenai.commands.intensity import IntensityFile, Service, Zone, intensity_of
-from greenai.commands.terminal import Country, Pue, Region, complain, console, say_files
+from greenai.commands.terminal import (
+    Country,
+    IntensityTable,
+    Pue,
+    PueSource,
+    Region,
+    complain,
+    console,
+    say_files,
+)
 from greenai.errors import OrderError, RecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from greenai.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
@@ -42,6 +56,18 @@ class Format(enum.StrEnum):
     json = "json"
     emissions = "emissions"
     model_card = "model-card"
+    openmetrics = "openmetrics"
+    boamps = "boamps"
+    gpai_form = "gpai-form"
+
+
+class Infrastructure(enum.StrEnum):
+    """What a BoAmps report calls what a run ran on."""
+
+    public_cloud = "publicCloud"
+    private_cloud = "privateCloud"
+    on_premise = "onPremise"
+    other = "other"
 
 
 class Training(enum.StrEnum):
@@ -61,7 +87,9 @@ def report(
     ] = None,
     md: Annotated[Path | None, typer.Option(help="Write the report as Markdown.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
-    pdf: Annotated[Path | None, typer.Option(help="Write it as PDF, by Chromium.")] = None,
+    pdf: Annotated[
+        Path | None, typer.Option(help="Write it as PDF, by Chromium or WeasyPrint.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="With --by: write the runs as CSV.")] = None,
     by: Annotated[
         str | None,
@@ -76,23 +104,30 @@ def report(
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
     wue: Wue = None,
     ewif: Ewif = None,
     price: Price = None,
+    price_file: PriceFile = None,
     currency: Currency = "",
     market: Market = None,
+    device: DeviceNames = None,
+    source: Sources = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
     Other factors than the recorded ones compute it anew; the record itself is never changed.
     With --by, show many runs instead, failed ones included.
     """
-    given = None
-    if any(value is not None for value in (wue, ewif, price, market)):
-        given = factors_of(wue=wue, ewif=ewif, price=price, currency=currency, market=market)
+    given = factors_of(
+        wue=wue, ewif=ewif, price=price, currency=currency, market=market, devices=device,
+        price_file=price_file,
+        sources=source,
+    )  # fmt: skip
     if by is not None or first is not None or last is not None or csv is not None:
         if md or json or pdf or intensity_file or intensity or zone:
             raise OrderError(
@@ -102,7 +137,8 @@ def report(
             )
         _report_many(
             run, by or "project,month", first, last, html, csv,
-            country=country, region=region, pue=pue, factors=given,
+            country=country, region=region, pue=pue, pue_source=pue_source,
+            intensity_table=intensity_table, factors=given,
         )  # fmt: skip
         return
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
@@ -112,7 +148,8 @@ def report(
     with at_hand(run) as folder:
         series = intensity_of(folder, intensity_file, intensity, zone, partial=partial)
         loaded = load(
-            folder, partial=partial, country=country, region=region, pue=pue, intensity=series,
+            folder, partial=partial, country=country, region=region, pue=pue,
+            pue_source=pue_source, intensity=series, intensity_table=intensity_table,
             factors=given,
         )  # fmt: skip
         console().print(run_report(loaded))
@@ -130,12 +167,21 @@ def export(
         Path | None, typer.Option(help="With model-card: the README.md to patch.")
     ] = None,
     training: Annotated[
-        Training | None, typer.Option(help="With model-card: what kind of training it was.")
+        Training | None,
+        typer.Option(help="With model-card and boamps: what kind of training it was."),
+    ] = None,
+    task_family: Annotated[
+        str, typer.Option(help="With boamps: family of the task, such as 'text generation'.")
+    ] = "",
+    infrastructure: Annotated[
+        Infrastructure | None, typer.Option(help="With boamps: what it ran on.")
     ] = None,
     partial: Partial = False,
     country: Country = None,
     region: Region = None,
     pue: Pue = None,
+    pue_source: PueSource = None,
+    intensity_table: IntensityTable = None,
     intensity_file: IntensityFile = None,
     intensity: Service = None,
     zone: Zone = None,
@@ -143,7 +189,10 @@ def export(
     """Write steps.csv and phases.csv, steps.parquet, or summary.json.
 
     `emissions` writes emissions.csv as CodeCarbon has it; `model-card` puts the emissions, in
-    grams, into the metadata of a Hugging Face model card on this disk.
+    grams, into the metadata of a Hugging Face model card on this disk; `openmetrics` writes
+    openmetrics.txt, the counters by time, for `promtool tsdb create-blocks-from openmetrics`;
+    `boamps` writes boamps.json as Boavizta has it; `gpai-form` writes the energy and compute fields
+    of the EU's form for general-purpose models, gpai-form.md and gpai-form.json.
     """
     if Format.model_card in formats and card is None:
         raise OrderError(
@@ -153,7 +202,10 @@ def export(
     from greenai.exporters import tables  # noqa: PLC0415 - the same
 
     series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(run, partial=partial, country=country, region=region, pue=pue, intensity=series)
+    loaded = load(
+        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
+        intensity=series, intensity_table=intensity_table,
+    )  # fmt: skip
     for attempt in loaded.record.attempts:
         for problem in attempt.problems:
             complain(problem, style="yellow")
@@ -164,12 +216,58 @@ def export(
 
         write_emissions(loaded, path := (out or run) / "emissions.csv")
         written.append(("file", path))
+    if Format.openmetrics in formats:
+        from greenai.backfill import courses_of  # noqa: PLC0415 - loads pandas
+        from greenai.exporters.openmetrics import FILE, write_openmetrics  # noqa: PLC0415
+
+        write_openmetrics(path := (out or run) / FILE, courses_of(loaded))
+        written.append(("file", path))
     if Format.model_card in formats and card is not None:
         from greenai.exporters.model_card import card_metadata, patch_card  # noqa: PLC0415 - extra
 
         patch_card(card, card_metadata(loaded.summary(), training.value if training else None))
         written.append(("card", card))
+    written.extend(
+        ("file", path)
+        for path in _write_forms(
+            loaded,
+            out or run,
+            formats,
+            training=training,
+            family=task_family,
+            infrastructure=infrastructure,
+        )
+    )
     say_files(written)
+
+
+def _write_forms(
+    loaded: Run,
+    folder: Path,
+    formats: list[Format],
+    *,
+    training: Training | None,
+    family: str,
+    infrastructure: Infrastructure | None,
+) -> Iterator[Path]:
+    """Write the forms of others that were asked for."""
+    from greenai.exporters import boamps, files, gpai_form  # noqa: PLC0415 - loads pandas
+
+    if Format.boamps in formats:
+        report = boamps.boamps_report(
+            loaded,
+            family=family,
+            infrastructure=infrastructure.value if infrastructure is not None else "",
+            stage="finetuning" if training is Training.fine_tuning else "training",
+            published_utc=datetime.now(UTC).isoformat(),
+        )
+        files.write_json(path := folder / "boamps.json", report)
+        yield path
+    if Format.gpai_form in formats:
+        files.write_text(path := folder / "gpai-form.md", gpai_form.gpai_markdown(loaded))
+        yield path
+        files.write_json(path := folder / "gpai-form.json", gpai_form.gpai_json(loaded))
+        yield path
 
 
 def _write_report(
@@ -218,7 +316,8 @@ def _report_many(
     from greenai.overview import entries_of  # noqa: PLC0415 - the same
 
     keys = portfolio.keys_of(by)
-    grid.intensity(factors["country"], factors["region"])  # a wrong word is no fault of a run's
+    names = (factors[name] for name in ("country", "region", "intensity_table"))
+    grid.check(*names)  # a wrong word is no fault of a run's
     days = (None if day is None else day.date() for day in (first, last))
     entries = entries_of(root, *days, **factors)
     console().print(sheet_report(portfolio.groups_sheet(entries, keys)))

@@ -32,6 +32,17 @@ Region = Annotated[str | None, typer.Option(help="State, province or zone of tha
 Pue = Annotated[
     float | None, typer.Option(help="Facility energy divided by IT energy; else as recorded.")
 ]
+PueSource = Annotated[
+    str | None, typer.Option(help="Where that PUE comes from, with its year, for the report.")
+]
+IntensityTable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE.csv",
+        help="Yearly intensities: newest, codecarbon, ember, or a CSV of yours with "
+        "region,year,g_per_kwh,basis,signal,source; else as recorded, else newest.",
+    ),
+]
 
 
 def console() -> Console:

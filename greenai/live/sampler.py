@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import select
 import threading
@@ -129,6 +131,10 @@ class Sampler:
         self._disk_failing = False
         self._writer: Writer | None = None
         self._figures: Figures | None = None
+        self._asked = False
+        reader, writer = os.pipe()
+        # As files: a descriptor's number may be another file's once it is closed.
+        self._bell, self._ring = os.fdopen(reader, "rb", 0), os.fdopen(writer, "wb", 0)
         self.sensing = [
             Sensing(name, opener, self._number, period_min_ns) for name, opener in openers.items()
         ]
@@ -136,6 +142,11 @@ class Sampler:
     def say(self, what: str, reason: str) -> None:
         """Leave an event from outside the loop."""
         self._events.append((monotonic_ns(), what, reason, {}))
+
+    def ask(self) -> None:
+        """Have the figures brought up to date at once; called from any thread."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it has ended meanwhile
+            self._ring.write(b"!")
 
     def start(self) -> None:
         """Start the sensor threads; nothing but the standard library is needed for that."""
@@ -164,7 +175,8 @@ class Sampler:
             if self.region.header[STOP_ASKED]:
                 ended = "stopped"
             flush = now_ns >= flush_ns
-            if flush or now_ns >= settle_ns:
+            if flush or now_ns >= settle_ns or self._asked:
+                self._asked = False
                 settle_ns = now_ns + SETTLE_NS
                 totals = self._settle()  # before a flush, which lets go of the rows
                 if totals is not None:
@@ -179,12 +191,20 @@ class Sampler:
         """How late the latest wakes of all sensor threads were, sorted."""
         return sorted(late for thread in self.sensing for late in tuple(thread.lateness_ns))
 
+    def late_p95_s(self) -> float:
+        """95th percentile of how late the latest wakes were; NaN before the first."""
+        late = sorted(one for thread in self.sensing for one in thread.latest_lateness_ns())
+        return late[len(late) * 95 // 100] / NS_PER_S if late else math.nan
+
     def _wait(self, seconds: float) -> str:
-        """Sleep until the next tick; ``parent_died`` as soon as the training is gone."""
-        if self._parent_descriptor is not None:
-            ready, _, _ = select.select([self._parent_descriptor], [], [], seconds)
-            return "parent_died" if ready else ""
-        time.sleep(seconds)
+        """Sleep until the next tick, or until asked; ``parent_died`` when the training is gone."""
+        parent = [] if self._parent_descriptor is None else [self._parent_descriptor]
+        bell = self._bell.fileno()
+        ready, _, _ = select.select([bell, *parent], [], [], seconds)
+        if bell in ready:
+            self._asked = bool(self._bell.read(4096))
+        if parent:
+            return "parent_died" if parent[0] in ready else ""
         return "parent_died" if self._parent_pid and os.getppid() != self._parent_pid else ""
 
     def _number(
@@ -333,3 +353,5 @@ class Sampler:
         if self._writer is not None:
             self._writer.close()
         self._reader.close()
+        self._ring.close()
+        self._bell.close()

@@ -6,10 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from greenai import grid
+from greenai.analysis.embodied import DEFAULT_LIFE, HOURS_PER_YEAR
 from greenai.analysis.estimate import Basis, Factor, exact, unknown
 from greenai.analysis.transformer_flops import attention_flops, parameter_flops
+from greenai.embodied import SERVER, device
 from greenai.errors import OrderError
 from greenai.planning.tables import Hardware, hardware, prior
+from greenai.water import ewif
 
 if TYPE_CHECKING:
     from greenai.planning.plan import Plan
@@ -27,16 +30,12 @@ POWER_SOURCE = (
 )
 TDP_MIN_W = 300
 """The least TDP among the measurements that the shares are from."""
-SERVER_KG = 2500.0
 ACCELERATORS_PER_SERVER = 8
-LIFE_YEARS = (6.0, 5.0, 3.0)
-"""Long to short: BLOOM's paper, LLMCarbon, Boavizta's default."""
 USE = (1.0, 0.85, 0.85)
 """Share of its life that hardware works: SCI divides by none, BLOOM's paper by 0.85."""
-HOURS_PER_YEAR = 365.25 * 24
 EMBODIED_SOURCE = (
-    "accelerator: {}; an eighth of a server of 2500 kg (arXiv:2211.02001); life 6 / 5 / 3 years "
-    "(arXiv:2211.02001, arXiv:2309.14393, Boavizta), in use 100 / 85 / 85 %"
+    "accelerator of {:g} kg: {}; an eighth of a server of {:g} kg: {}; life {:g} / {:g} / {:g} "
+    "years, {}, in use 100 / 85 / 85 %"
 )
 PRIOR_HARDWARE = ("A100", "H100 SXM", "H800")
 """What the published runs that the utilisation is from ran on."""
@@ -57,6 +56,18 @@ def given(name: str, value: Value | None, absent: str) -> Factor:
         False
     """
     return unknown(name, absent) if value is None else _value(name, value)
+
+
+def pue(plan: Plan) -> Factor:
+    """Site energy over IT energy; refused below 1, with the nearest valid value."""
+    least = min(plan.pue) if isinstance(plan.pue, tuple) else plan.pue
+    if least is not None and least < 1:
+        raise OrderError(
+            f"PUE is {least:g}.",
+            "A site cannot draw less than its computers do; emissions would come out wrong.",
+            "give facility energy divided by IT energy, at least 1",
+        )
+    return given("PUE", plan.pue, "No PUE was given: energy and emissions are those of IT.")
 
 
 def flops(plan: Plan, notes: list[str]) -> Factor:
@@ -176,27 +187,45 @@ def intensity(plan: Plan, notes: list[str]) -> Factor:
                 "give one of them",
             )
         return _value(name, plan.intensity_g_per_kwh)
-    found = grid.intensity(plan.country, plan.region)
+    found = grid.intensity(plan.country, plan.region, plan.intensity_table)
     basis: Basis = "tabled"
-    source = f"{found.name} {found.year}, {found.basis}, yearly average: {found.source}"
+    source = f"{found.name} {found.year}, {found.basis}, yearly {found.signal}: {found.source}"
     if found.is_world_average:
         basis = "assumed"
         notes.append(
             f"No country was given: the world average of {found.g_per_kwh:g} g/kWh was used."
         )
-    return exact(name, found.g_per_kwh, basis, source)
+    mid = found.g_per_kwh
+    low, high = (
+        mid if bound is None else bound for bound in (found.low_g_per_kwh, found.high_g_per_kwh)
+    )
+    return Factor(name, low, mid, high, basis, source)
+
+
+def ewif_of(plan: Plan) -> Factor:
+    """Water of generation as given, else of the country where the table has it."""
+    name = "water at power stations, L/kWh"
+    tabled = ewif(plan.country) if plan.ewif_l_per_kwh is None else None
+    if tabled is not None:
+        return exact(name, tabled.l_per_kwh, "tabled", tabled.source)
+    return given(name, plan.ewif_l_per_kwh, "Not given: not in the water.")
 
 
 def embodied(chosen: Hardware | None) -> Factor:
     """Making of an accelerator and of its share of a server, per hour."""
     name = "embodied, g per accelerator-hour"
-    if chosen is None or math.isnan(chosen.embodied_kg):
+    if chosen is None or not chosen.made_kg.is_known:
         model = "the accelerator" if chosen is None else chosen.model
         return unknown(name, f"No manufacturing figure of {model} is tabled: embodied is unknown.")
-    kg = chosen.embodied_kg + SERVER_KG / ACCELERATORS_PER_SERVER
+    server, served = device(SERVER), DEFAULT_LIFE.years
+    kg = chosen.made_kg + server.made_kg.times(1 / ACCELERATORS_PER_SERVER)
+    years = (served.high, served.mid, served.low)
     low, mid, high = (
-        1000 * kg / (years * HOURS_PER_YEAR * use)
-        for years, use in zip(LIFE_YEARS, USE, strict=True)
+        1000 * made_kg / (life * HOURS_PER_YEAR * use)
+        for made_kg, life, use in zip((kg.low, kg.mid, kg.high), years, USE, strict=True)
     )
-    source = EMBODIED_SOURCE.format(chosen.embodied_source)
+    source = EMBODIED_SOURCE.format(
+        chosen.made_kg.mid, chosen.made_source, server.made_kg.mid, server.source, *years,
+        DEFAULT_LIFE.source,
+    )  # fmt: skip
     return Factor(name, low, mid, high, "assumed", source)

@@ -54,6 +54,7 @@ class Plan:
     mfu: Value | None = None
     country: str | None = None
     region: str | None = None
+    intensity_table: str | None = None
     intensity_g_per_kwh: Value | None = None
     pue: Value | None = None
     wue_l_per_kwh: Value | None = None
@@ -115,17 +116,13 @@ def estimate_plan(plan: Plan) -> Estimate:
         accelerators=factors.given(
             "accelerators", plan.accelerators, "The number is not given: wall time is unknown."
         ),
-        pue=factors.given(
-            "PUE", plan.pue, "No PUE was given: energy and emissions are those of IT."
-        ),
+        pue=factors.pue(plan),
         intensity_g_per_kwh=factors.intensity(plan, notes),
         embodied_g_per_hour=factors.embodied(chosen),
         wue_l_per_kwh=factors.given(
             "water at the site, L/kWh of IT", plan.wue_l_per_kwh, "Not given: not in the water."
         ),
-        ewif_l_per_kwh=factors.given(
-            "water at power stations, L/kWh", plan.ewif_l_per_kwh, "Not given: not in the water."
-        ),
+        ewif_l_per_kwh=factors.ewif_of(plan),
         price_per_kwh=factors.given(
             "price per kWh", plan.price_per_kwh, "Not given: not in the cost."
         ),

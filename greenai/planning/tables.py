@@ -8,11 +8,15 @@ import difflib
 import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greenai import accelerators
 from greenai.analysis.published import Prior, Published, mfu_prior
+from greenai.embodied import device_or_unknown
 from greenai.errors import OrderError
+
+if TYPE_CHECKING:
+    from greenai.analysis.ranges import Range
 
 DATA = Path(__file__).parents[1] / "data"
 HARDWARE = DATA / "planning.csv"
@@ -30,8 +34,8 @@ class Hardware:
         peak_source: Where the rate comes from.
         tdp_w: Greatest sustained power of the accelerator alone.
         tdp_source: Where it comes from.
-        embodied_kg: Making of one, in kgCO2e; NaN is not published.
-        embodied_source: Where it comes from; empty where it is not published.
+        made_kg: Making of one, in kgCO2e; unknown where nobody has published it.
+        made_source: Where it comes from, or why it is unknown.
         remark: What to know about it.
     """
 
@@ -40,8 +44,8 @@ class Hardware:
     peak_source: str
     tdp_w: float
     tdp_source: str
-    embodied_kg: float
-    embodied_source: str
+    made_kg: Range
+    made_source: str
     remark: str
 
 
@@ -52,7 +56,7 @@ def hardware(name: str) -> Hardware:
         OrderError: The table does not have it; the nearest names are given.
 
     Example:
-        >>> hardware("h100").tdp_w, hardware("H100 SXM").embodied_kg
+        >>> hardware("h100").tdp_w, hardware("H100 SXM").made_kg.mid
         (700.0, 164.0)
     """
     table = _hardware()
@@ -119,20 +123,21 @@ def _hardware() -> dict[str, Hardware]:
 
 
 def _one(row: dict[str, str], names: list[str]) -> Hardware:
-    """A row; its rate comes from the table of rates where that has it."""
+    """A row; rate and making come from the tables of rates and of hardware where those have it."""
     rate, source = row["bf16_flop_per_s"], row["peak_source"]
     if not rate:
         peaks = (accelerators.peak(name) for name in names)
         found = next(peak for peak in peaks if not math.isnan(peak.flop_per_s))
         rate, source = str(found.flop_per_s), f"{found.source} ({found.precision}, dense)"
+    made = device_or_unknown(row["model"])
     return Hardware(
         model=row["model"],
         peak_flop_per_s=float(rate),
         peak_source=source,
         tdp_w=float(row["tdp_w"]),
         tdp_source=row["tdp_source"],
-        embodied_kg=float(row["embodied_kg"] or math.nan),
-        embodied_source=row["embodied_source"],
+        made_kg=made.made_kg,
+        made_source=made.source,
         remark=row["remark"],
     )
 

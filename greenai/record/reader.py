@@ -59,7 +59,7 @@ def _opened(path: Path, *, partial: bool) -> Record:
     problems: list[str] = []
     manifest = _run_manifest(folder, problems)
     found = []
-    for rank, attempt_folder in _attempt_folders(folder):
+    for rank, attempt_folder in attempt_folders(folder):
         try:
             attempt = open_attempt(attempt_folder, partial=partial)
             if attempt is not None:
@@ -134,7 +134,7 @@ def _run_manifest(folder: Path, problems: list[str]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "run_id": run_id, "variant": "", "config": {}}
 
 
-def _attempt_folders(folder: Path) -> Iterator[tuple[int, Path]]:
+def attempt_folders(folder: Path) -> Iterator[tuple[int, Path]]:
     """Rank and folder of every attempt; a link in the place of a folder is refused."""
     count = 0
     for rank_folder in sorted(folder.glob("rank-*")):

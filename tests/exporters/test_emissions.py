@@ -33,13 +33,15 @@ Text with --- and `co2_eq_emissions: 1` in it.
 
 
 def test_the_columns_are_those_of_codecarbon_in_its_order(tmp_path: Path) -> None:
-    write_emissions(greenai.load(RECORDED), tmp_path / "emissions.csv")
+    write_emissions(
+        greenai.load(RECORDED, intensity_table="codecarbon"), tmp_path / "emissions.csv"
+    )
     header = (tmp_path / "emissions.csv").read_text().partition("\n")[0].split(",")
     assert header == [one.name for one in fields(EmissionsData)]
 
 
 def test_codecarbon_appends_to_our_file(tmp_path: Path) -> None:
-    run = greenai.load(RECORDED)
+    run = greenai.load(RECORDED, intensity_table="codecarbon")
     write_emissions(run, tmp_path / "emissions.csv")
     row = emissions_table(run).iloc[0].to_dict()
     FileOutput("emissions.csv", str(tmp_path)).out(EmissionsData(**row), None)
@@ -48,7 +50,7 @@ def test_codecarbon_appends_to_our_file(tmp_path: Path) -> None:
 
 
 def test_units_are_kilograms_and_kilowatt_hours_with_pue() -> None:
-    run = greenai.load(RECORDED)
+    run = greenai.load(RECORDED, intensity_table="codecarbon")
     summary, row = run.summary(), emissions_table(run).iloc[0]
     assert row["emissions"] == pytest.approx(summary["operational_co2e_g"] / 1000)
     assert row["energy_consumed"] == pytest.approx(summary["energy_j"] / 3.6e6 * 1.2)
@@ -61,7 +63,9 @@ def test_units_are_kilograms_and_kilowatt_hours_with_pue() -> None:
 
 
 def test_what_is_unknown_is_an_empty_cell_and_not_codecarbons_zero(tmp_path: Path) -> None:
-    write_emissions(greenai.load(RECORDED), tmp_path / "emissions.csv")
+    write_emissions(
+        greenai.load(RECORDED, intensity_table="codecarbon"), tmp_path / "emissions.csv"
+    )
     row = pd.read_csv(tmp_path / "emissions.csv").iloc[0]
     for name in ("cpu_energy", "ram_energy", "cpu_power", "water_consumed", "wue"):
         assert pd.isna(row[name])
@@ -69,7 +73,7 @@ def test_what_is_unknown_is_an_empty_cell_and_not_codecarbons_zero(tmp_path: Pat
 
 def test_the_file_of_the_recorded_run_is_the_golden_one(tmp_path: Path) -> None:
     path = tmp_path / "emissions.csv"
-    write_emissions(greenai.load(RECORDED), path)
+    write_emissions(greenai.load(RECORDED, intensity_table="codecarbon"), path)
     wanted = pd.read_csv(TESTS / "golden" / "emissions.csv")
     version = ["codecarbon_version"]
     found = pd.read_csv(path)[[one for one in wanted if one in pd.read_csv(path)]]
@@ -79,7 +83,10 @@ def test_the_file_of_the_recorded_run_is_the_golden_one(tmp_path: Path) -> None:
 
 
 def test_a_card_has_grams_and_keeps_all_else(tmp_path: Path) -> None:
-    card, summary = tmp_path / "README.md", greenai.load(RECORDED).summary()
+    card, summary = (
+        tmp_path / "README.md",
+        greenai.load(RECORDED, intensity_table="codecarbon").summary(),
+    )
     card.write_text(CARD)
     patch_card(card, card_metadata(summary, "pre-training"))
     found = ModelCard.load(card)
@@ -95,13 +102,13 @@ def test_a_card_has_grams_and_keeps_all_else(tmp_path: Path) -> None:
 def test_the_block_of_the_recorded_run_is_the_golden_one(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text(CARD)
-    patch_card(card, card_metadata(greenai.load(RECORDED).summary()))
+    patch_card(card, card_metadata(greenai.load(RECORDED, intensity_table="codecarbon").summary()))
     assert card.read_text() == (TESTS / "golden" / "model-card.md").read_text()
 
 
 def test_a_card_that_is_patched_again_has_one_block(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
-    summary = greenai.load(RECORDED).summary()
+    summary = greenai.load(RECORDED, intensity_table="codecarbon").summary()
     patch_card(card, card_metadata(summary))
     patch_card(card, card_metadata({**summary, "operational_co2e_g": 7.0}))
     assert card.read_text().count(KEY) == 1
@@ -112,7 +119,10 @@ def test_a_card_that_is_patched_again_has_one_block(tmp_path: Path) -> None:
     "nasty", ["a: b\n---\nlicense: gpl", "<script>", "'\"{[", "=cmd()", "x" * 10_000]
 )
 def test_no_name_of_hardware_gets_out_of_its_value(tmp_path: Path, nasty: str) -> None:
-    card, summary = tmp_path / "README.md", greenai.load(RECORDED).summary()
+    card, summary = (
+        tmp_path / "README.md",
+        greenai.load(RECORDED, intensity_table="codecarbon").summary(),
+    )
     card.write_text(CARD)
     summary["devices"][0]["model"] = nasty
     patch_card(card, card_metadata(summary))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -17,13 +18,18 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from greenai.errors import OrderError
 from greenai.exporters import prometheus
+from greenai.exporters.exposition import openmetrics_of, text_of
+from greenai.exporters.figures import Bounds
 from greenai.exporters.prometheus import DeviceFigures, Figures, StepHistogram, registry_of
-from greenai.metrics import BY_NAME, FAMILIES, PHASES
+from greenai.metrics import BY_NAME, COMMON_LABELS, FAMILIES, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from prometheus_client import Metric
+
+
+RUN_R_1 = {"run_id": "r", "attempt": "1", "rank": "0"}
 
 
 def gpu(index: int, **changes: object) -> DeviceFigures:
@@ -73,16 +79,31 @@ def full_figures(gpus: int = 1) -> Figures:
         tokens=32_768_000.0,
         flops=1.5e15,
         emissions_g=12.5,
+        embodied_g=0.75,
+        host_energy_j={"ipmi_dcmi": 5e6},
         intensity_g_per_kwh=56.0,
         intensity_region="FRA",
         intensity_source="table 2024",
         pue=1.2,
         epoch=3.0,
         global_step=999.0,
+        loss=2.5,
+        measured_ratio=0.9,
+        coverage_ratio=1.0,
+        router_load=(0.5, 0.25, None, 0.25),
+        router_imbalance=2.0,
+        energy_budget_j=3.6e6,
+        emissions_budget_g=1000.0,
+        total_steps=5000.0,
+        forecast_energy_j=Bounds(1e6, 2e6, 3e6),
+        forecast_emissions_g=Bounds(10.0, 20.0, 30.0),
+        forecast_cost=Bounds(1.0, 2.0, 3.0),
+        currency="EUR",
         start_unix_s=1_795_000_000.0,
         last_sample_unix_s=1_795_000_100.5,
         errors={"nvml": 0, "rapl": 3},
         overhead_cpu_s=0.75,
+        wake_late_p95_s=0.0004,
         step_energy_j=energy,
         step_duration_s=duration,
     )
@@ -126,7 +147,7 @@ def test_every_family_of_the_catalogue_is_exported_as_described() -> None:
             family.unit,
             family.help,
         )
-        expected = {"run_id", "attempt", *family.labels}
+        expected = {*COMMON_LABELS, *family.labels}
         for sample in metric.samples:
             assert set(sample.labels) - {"le"} == expected
 
@@ -140,9 +161,20 @@ def test_the_text_format_carries_the_same_samples_as_openmetrics() -> None:
     }
 
 
+@settings(deadline=None, max_examples=20)  # a thousand steps in each
+@given(project=st.text(max_size=30), tokens=st.floats(0, 1e18))
+def test_our_text_is_the_librarys_byte_for_byte(project: str, tokens: float) -> None:
+    figures = full_figures(gpus=2)
+    info = {"project": project}
+    figures = dataclasses.replace(figures, info=info, tokens=tokens, overhead_cpu_s=1e7)
+    metrics = list(registry_of(lambda: figures).collect())
+    assert text_of(metrics).decode() == scrape(figures)
+    assert openmetrics_of(metrics).decode() == scrape_openmetrics(figures)
+
+
 def test_values_arrive_under_their_labels() -> None:
     registry = registry_of(lambda: full_figures(gpus=2))
-    run = {"run_id": "20261124T020000Z-abcdef", "attempt": "2"}
+    run = {"run_id": "20261124T020000Z-abcdef", "attempt": "2", "rank": "0"}
     device = {**run, "device": "gpu1", "kind": "gpu"}
     value = registry.get_sample_value
     assert value("greenai_energy_joules_total", {**device, "phase": "data_wait"}) == 1235.5678
@@ -244,7 +276,7 @@ def test_a_new_attempt_begins_its_counters_at_its_own_values() -> None:
     registry = registry_of(lambda: latest[0])
     list(registry.collect())
     latest[0] = Figures(run_id="r", attempt=1, tokens=10.0)
-    assert registry.get_sample_value("greenai_tokens_total", {"run_id": "r", "attempt": "1"}) == 10
+    assert registry.get_sample_value("greenai_tokens_total", RUN_R_1) == 10
 
 
 @given(st.lists(st.floats(0, 1e7), max_size=50))

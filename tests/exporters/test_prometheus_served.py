@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from greenai.errors import OrderError
-from greenai.exporters import endpoint as endpoint_module
+from greenai.exporters import connections
 from greenai.exporters.prometheus import Endpoint, Figures, serve
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_head_answers_without_a_body(endpoint: Endpoint) -> None:
 
 
 def test_nothing_can_be_changed_from_outside(endpoint: Endpoint) -> None:
-    assert ask(endpoint, method="POST")[0] == 501
+    assert ask(endpoint, method="POST")[0] == 405
 
 
 def test_it_listens_on_this_machine_only_by_default(endpoint: Endpoint) -> None:
@@ -142,9 +142,9 @@ def test_a_silent_client_holds_up_no_other(endpoint: Endpoint) -> None:
 def test_clients_beyond_the_bound_are_sent_away_and_room_is_made_in_time(
     monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
 ) -> None:
-    monkeypatch.setattr(endpoint_module, "CLIENT_DEADLINE_S", 1.5)
+    monkeypatch.setattr(connections, "CLIENT_DEADLINE_S", 1.5)
     where = (endpoint.address, endpoint.port)
-    idle = [socket.create_connection(where) for _ in range(endpoint_module.CLIENTS_MAX)]
+    idle = [socket.create_connection(where) for _ in range(connections.CLIENTS_MAX)]
     give_up = time.monotonic() + 10
     try:
         while (was_answered := answered(endpoint)) and time.monotonic() < give_up:

@@ -261,6 +261,19 @@ def test_what_codecarbon_is_said_to_have_found_is_a_number_or_nothing(
         assert greenai.load(run).summary()["codecarbon_check"] is None
 
 
+def test_a_record_names_no_file_of_whoever_reads_it(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    secret = tmp_path / "secret.csv"
+    secret.write_text("hush\n")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest.setdefault("settings", {})["intensity_table"] = {"value": str(secret)}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RecordError, match="setting intensity_table") as refused:
+        greenai.load(run)
+    assert "hush" not in str(refused.value)
+    assert greenai.load(run, intensity_table="newest").summary()["steps"] == 40
+
+
 def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
