@@ -21,6 +21,7 @@ COMMANDS = (
     ("report", "runs/loop"),
     ("export", "runs/loop", "--format", "csv"),
     ("export", "runs/lightning", "--format", "parquet"),
+    ("dashboards", "install", "--servers", "--dir", "monitoring"),
 )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenai.units import J_PER_KWH
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from greenai.live.tracker import Totals
     from greenai.settings import Settings
 
@@ -126,6 +125,8 @@ def _emissions(totals: Totals, settings: Settings) -> str:
     intensity = grams / (energy_j / J_PER_KWH) / (settings.pue or 1.0)
     place = "-".join(part for part in (settings.country, settings.region) if part)
     grid = place or "world average: no country was given"
+    if settings.intensity_file:
+        grid = f"mean over the time, {Path(settings.intensity_file).name}"
     pue = f"PUE {settings.pue:g}" if settings.pue else "of the IT energy alone: no PUE was given"
     return f"{grams:.3g} gCO2e at {intensity:.0f} gCO2e/kWh ({grid}), {pue}"
 

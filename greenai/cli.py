@@ -14,6 +14,7 @@ import typer
 
 import greenai
 from greenai.commands.bench import bench
+from greenai.commands.dashboards import dashboards
 from greenai.commands.estimate import estimate
 from greenai.commands.fleet import index, push, runs
 from greenai.commands.impacts import impacts
@@ -162,6 +163,7 @@ app.command()(index)
 app.command()(runs)
 app.command()(push)
 app.command()(estimate)
+app.add_typer(dashboards)
 
 
 @app.command()

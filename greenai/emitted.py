@@ -96,6 +96,21 @@ class Emissions:
         filled = yearly.g_per_kwh if fills else math.nan
         return Present(filled, yearly.place, f"{yearly.source}, for a hole in {series.source}")
 
+    def shortfall(self) -> tuple[str, str]:
+        """A word and a sentence for the record where the series does not say all; else empty."""
+        about = "" if self._series is None else self._series.source
+        if self.open_j > 0:
+            return "intensity_open", (
+                f"{about} has no figure for a part of the run, and no yearly factor of the same "
+                "kind fills it: live emissions are unknown from there on"
+            )
+        if self.filled_j > 0:
+            return "intensity_filled", (
+                f"{about} has no figure for a part of the run: the yearly factor of "
+                f"{self._yearly.place} is taken for it"
+            )
+        return "", ""
+
     def _intensities(self, start_utc_ns: int, end_utc_ns: int) -> tuple[float, float]:
         """Mean intensity of the series alone, NaN in a hole; and with what may fill it."""
         series = self._series

@@ -17,7 +17,7 @@ from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
 from greenai.local_ranks import LocalRanks
 from greenai.metrics import BY_NAME, PHASES
 from greenai.outlets import are_wanted
-from greenai.tally import GAUGES, Tally
+from greenai.tally import G_PER_KG, GAUGES, Tally
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ OPENING_S = 10.0
 """A sensor that has not opened by then is no longer waited for with settling."""
 ASKED_WAIT_S = 0.1
 """A scrape waits no longer than this for newer figures."""
-FRESH_NS = NS_PER_S // 5
-"""Figures are not brought up to date again for a scrape that comes sooner, however many come."""
-G_PER_KG = 1000.0
 
 
 class Serving:
@@ -56,14 +53,15 @@ class Serving:
         self._tally = Tally(self._settings, config.get("intensity_file"))
         self._totals = Totals()
         self._errors: dict[str, float] = {}
+        self._said: set[str] = set()
         self._late_s = math.nan
-        self._settled_ns = 0
         self._started = anchor()
         self._continues = Path(config["attempt_folder"], "manifest.json").exists()
         """A predecessor died: what it had summed is in the record, and totals are unknown here."""
         launches = list(Path(config["run_folder"], "launches").glob("*/"))
         self._attempt = max(0, len(launches) - 1)
-        self._figures = self._new_figures()
+        self._figures: Figures | None = self._new_figures()
+        self._live: dict[str, Any] = {}
         self._others = LocalRanks(Path(config["attempt_folder"]), config["manifest"]["host"])
         self._ask: Callable[[], None] | None = None
         self._settled = threading.Event()
@@ -92,13 +90,18 @@ class Serving:
         opening = any(thread.opening for thread in sampler.sensing)
         age_s = (monotonic_ns() - sampler.started_ns) / NS_PER_S
         self._tally.settle(closed=closed, wait=opening and age_s < OPENING_S and not closed)
+        alone = self._config["manifest"]["world_size"] == 1
+        for word, sentence in self._tally.notices(with_budgets=alone).items():
+            if word not in self._said:
+                self._said.add(word)
+                sampler.say(word, sentence)
         self._errors = {name: float(count) for name, count in sampler.errors.items()}
         self._late_s = sampler.late_p95_s()
         self._totals = (
             Totals(closed=closed) if self._continues else self._tally.totals(closed=closed)
         )
-        self._figures = self._new_figures()
-        self._settled_ns = monotonic_ns()
+        figures = self._figures = self._new_figures()
+        self._live = self._new_live(self._totals, figures)
         self._ask = sampler.ask
         self._settled.set()
         while self._outgoing is not None and self._outgoing.troubles:
@@ -107,19 +110,12 @@ class Serving:
 
     def live(self) -> dict[str, Any]:
         """Content of live.json: the totals, for other processes; None where unknown."""
-        totals = self._totals
-        plain: dict[str, Any] = {
-            name: _known(getattr(totals, name)) for name in Totals.__slots__ if name != "closed"
-        }
         gc.collect(1)  # here, after a flush, and never inside a tick
-        return {
-            "run_id": self._config["run"]["run_id"],
-            "written_utc_ns": time.time_ns(),
-            "closed": totals.closed,
-            "metrics_port": int(self._region.header[METRICS_PORT]) or None,
-            **plain,
-            "figures": figures_to_json(self._figures),
-        }
+        return {**self._live, "written_utc_ns": time.time_ns()}
+
+    def give_up(self) -> None:
+        """Show nothing of this rank from now on: what is there would grow old and look alive."""
+        self._figures = None
 
     def figures(self) -> list[Figures]:
         """What one scrape shows: this rank, settled now by its own loop, and the host's others.
@@ -128,12 +124,12 @@ class Serving:
         at 15 s a scrape, ``rate`` over a minute would be off by 2 %. Only the tail since the last
         settling is new, so that a scrape costs the same however long the run is.
         """
-        is_old = monotonic_ns() - self._settled_ns > FRESH_NS
-        if self._ask is not None and is_old and not self._totals.closed:
+        if self._ask is not None and self._figures is not None and not self._totals.closed:
             self._settled.clear()
             self._ask()
             self._settled.wait(ASKED_WAIT_S)
-        return [self._figures, *self._others.figures()]
+        own = self._figures
+        return [*([] if own is None else [own]), *self._others.figures()]
 
     def close(self) -> None:
         """Begin to carry the final totals out; ``finish`` waits for that."""
@@ -148,6 +144,18 @@ class Serving:
     def _is_awaited(self) -> bool:
         """Whether the training waits for the end of this process."""
         return int(self._region.header[STOP_ASKED]) > 1
+
+    def _new_live(self, totals: Totals, figures: Figures) -> dict[str, Any]:
+        plain: dict[str, Any] = {
+            name: _known(getattr(totals, name)) for name in Totals.__slots__ if name != "closed"
+        }
+        return {
+            "run_id": self._config["run"]["run_id"],
+            "closed": totals.closed,
+            "metrics_port": int(self._region.header[METRICS_PORT]) or None,
+            **plain,
+            "figures": figures_to_json(figures),
+        }
 
     def _new_figures(self) -> Figures:
         tally, settings = self._tally, self._settings

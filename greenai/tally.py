@@ -18,7 +18,7 @@ from greenai.exporters.figures import StepHistogram
 from greenai.live.clock import anchor, monotonic_ns
 from greenai.live.shared import Totals
 from greenai.metrics import PHASES
-from greenai.units import NS_PER_S
+from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from greenai.sensors.base import Channel
 
 S_PER_HOUR = 3600.0
+G_PER_KG = 1000.0
+BUDGET_PERCENTS = (80, 100)
 GAUGES = ("power_limit_w", "utilization_ratio", "memory_used_bytes", "temperature_c")
 _IN_STEPS = [PHASES.index("train_step"), PHASES.index("data_wait")]
 
@@ -129,6 +131,31 @@ class Tally:
             **_bounds("cost", "", unknown if ahead is None else ahead.cost),
             closed=closed,
         )
+
+    def notices(self, *, with_budgets: bool) -> dict[str, str]:
+        """Sentences for the record by a word of theirs; each is to be said once.
+
+        Args:
+            with_budgets: Whether this process meters all of the run, so that what it has used can
+                be held against a budget. Of a run of many, Prometheus sums and its rules speak.
+        """
+        word, sentence = self.emissions.shortfall()
+        said = {word: sentence} if word else {}
+        if not with_budgets:
+            return said
+        spent = {
+            "budget_kwh": (self._emitting_j / J_PER_KWH, "kWh of IT energy"),
+            "budget_kg": (self.emissions.grams / G_PER_KG, "kg CO2e"),
+        }
+        for name, (used, unit) in spent.items():
+            budget = self.settings[name]
+            for percent in BUDGET_PERCENTS:
+                if budget is not None and used >= budget * percent / 100:
+                    said[f"{name}_{percent}"] = (
+                        f"{used:.3g} of {budget:g} {unit} are used, {percent} % of the budget or "
+                        "more; nothing is stopped"
+                    )
+        return said
 
     def planned_steps(self) -> float:
         """Optimizer steps of the whole run: as the training told, else as set; NaN is unknown."""

@@ -162,6 +162,7 @@ def test_a_hole_takes_the_yearly_factor_of_the_same_kind_and_says_so() -> None:
     course.add(KWH, HOUR, 2 * HOUR)
     assert course.grams == pytest.approx(2 * FRANCE.g_per_kwh)
     assert course.filled_j == KWH
+    assert course.shortfall()[0] == "intensity_filled"
     present = course.present(HOUR + HOUR // 2)
     assert present.g_per_kwh == pytest.approx(FRANCE.g_per_kwh)
     assert "for a hole in meter.csv" in present.source
@@ -173,9 +174,11 @@ def test_a_hole_that_nothing_may_fill_stays_open(world: bool, basis: str) -> Non
     course = emissions([Row(0, HOUR, 100.0)], world=world, basis=basis)
     course.add(KWH, 0, HOUR)
     assert course.grams == 200.0
+    assert course.shortfall() == ("", "")
     course.add(KWH, HOUR, 2 * HOUR)
     assert math.isnan(course.grams)
     assert course.open_j == KWH
+    assert course.shortfall()[0] == "intensity_open"
     assert math.isnan(course.present(HOUR).g_per_kwh)
 
 

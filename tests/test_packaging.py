@@ -105,6 +105,7 @@ def files_of_the_package() -> set[str]:
         ".txt",
         ".html",
         ".yml",
+        ".yaml",
         ".toml",
     }
     return {path for path in found if Path(path).suffix in kept and "__pycache__" not in path}

@@ -59,6 +59,11 @@ def test_an_empty_variable_is_not_given() -> None:
         ({"project": 5}, OrderError, "project"),
         ({"folder": ""}, OrderError, "folder"),
         ({"resume": "perhaps"}, OrderError, "resume"),
+        ({"budget_kwh": 0}, OrderError, "budget_kwh is 0"),
+        ({"budget_kg": "much"}, OrderError, "no number"),
+        ({"total_steps": -1}, OrderError, "total_steps is -1"),
+        ({"price_per_kwh": -0.1}, OrderError, "price_per_kwh is -0.1"),
+        ({"intensity_file": "/nowhere/grid.csv"}, GridError, "grid.csv"),
         ({"colour": "green"}, OrderError, "colour"),
     ],
 )
@@ -90,3 +95,12 @@ def test_the_folder_is_filled_in_and_stays_below_itself() -> None:
 def test_an_unknown_field_of_the_folder_is_refused() -> None:
     with pytest.raises(OrderError, match="filled in"):
         resolve({}, folder="out/{user}").run_folder({})
+
+
+def test_an_intensity_may_be_foretold_and_its_path_is_made_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "grid.csv").write_text("start_utc,end_utc,g_per_kwh\n2200-01-01,2200-01-02,50\n")
+    monkeypatch.chdir(tmp_path)
+    settings = resolve({"GREENAI_INTENSITY_FILE": "grid.csv"})
+    assert settings.intensity_file == str(tmp_path / "grid.csv")  # the sampler is elsewhere

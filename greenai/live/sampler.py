@@ -85,6 +85,9 @@ class Figures(Protocol):
     def live(self) -> dict[str, Any]:
         """Content of live.json."""
 
+    def give_up(self) -> None:
+        """Show nothing from now on: what is there grows old."""
+
     def close(self) -> None:
         """Stop serving."""
 
@@ -257,6 +260,7 @@ class Sampler:
             figures.feed(self._readings[readings:], self._marks[marks:], self.region.names())
             return figures.settle(self, closed=closed)
         except Exception as error:  # noqa: BLE001 - the border that keeps the record
+            figures.give_up()
             self._figures = None
             reason = f"{type(error).__name__}: {error}"
             self._events.append((monotonic_ns(), "figures_failed", reason, {}))

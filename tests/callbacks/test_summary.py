@@ -96,3 +96,9 @@ def test_the_end_that_is_foreseen_is_logged_in_kwh_kg_and_money() -> None:
         "greenai/forecast_co2e_kg": 0.5,
         "greenai/forecast_cost": 0.25,
     }
+
+
+def test_an_intensity_of_the_hours_is_named_by_its_file() -> None:
+    said = text(settings=Settings(country="FRA", intensity_file="/home/me/grid.csv"))
+    assert "(mean over the time, grid.csv)" in said
+    assert "FRA" not in said

@@ -210,6 +210,31 @@ def test_the_sampler_tells_its_own_cost_and_lateness(folder: Path) -> None:
     assert end["wake_late_p95_ms"] >= 0
 
 
+def test_figures_that_fail_end_and_the_record_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(folder, Meter())
+    job.train(5, 0.05)
+    until_settled = time.monotonic() + 20
+    while not job.region.totals().steps >= 1 and time.monotonic() < until_settled:
+        time.sleep(0.02)
+    serving = job.sampler._figures
+    assert isinstance(serving, Serving)
+    assert len(serving.figures()) == 1
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(serving, "_new_live", fail)
+    job.train(25, 0.05)
+    job.stop()
+    assert serving.figures() == []  # its series end, and do not stand still
+    run = load(folder)
+    assert len(run.steps()) == 30
+    (fault,) = [one for one in run.record.attempts[0].events if one["what"] == "figures_failed"]
+    assert "a fault of ours" in fault["reason"]
+
+
 def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) -> None:
     """Given an intensity that changes within the run, a plan, a budget and a price."""
     change = time.time() + 2.5
@@ -226,6 +251,7 @@ def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) ->
         intensity_file=str(table),
         total_steps=100.0,
         budget_kwh=1.0,
+        budget_kg=1e-6,
         price_per_kwh=0.5,
         currency="EUR",
     )
@@ -248,7 +274,12 @@ def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) ->
     assert energy_j == pytest.approx(summary["energy_j"], rel=0.01)  # to the last digit: see above
     assert (gpu.key, gpu.uuid, gpu.temperature_c) == ("GPU-0", "GPU-0", 55.0)
     assert (figures.steps, figures.loss, figures.total_steps) == (70, pytest.approx(1 / 70), 100)
-    assert figures.energy_budget_j == 3.6e6
+    assert (figures.energy_budget_j, figures.emissions_budget_g) == (3.6e6, 1e-3)
+    said = [event["what"] for event in run.record.attempts[0].events]
+    assert [word for word in said if word.startswith("budget")] == [
+        "budget_kg_80",
+        "budget_kg_100",
+    ]
     assert figures.measured_ratio == 1.0
     assert figures.coverage_ratio == pytest.approx(summary["coverage"], abs=0.05)
     assert figures.wake_late_p95_s is not None

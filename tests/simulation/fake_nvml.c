@@ -237,7 +237,7 @@ int nvmlDeviceGetCurrentClocksEventReasons(const Board *board, unsigned long lon
 
 int nvmlDeviceGetUtilizationRates(const Board *board, unsigned *gpu_and_memory) {
     int code = whole(board);
-    if (!code) gpu_and_memory[0] = 50, gpu_and_memory[1] = 25;
+    if (!code) gpu_and_memory[0] = in(driver.idle, board->index) ? 0 : 50, gpu_and_memory[1] = 25;
     return code;
 }
 

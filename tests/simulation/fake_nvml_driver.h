@@ -15,6 +15,7 @@
  *   FAKE_NVML_LIMIT_W         enforced power limit (700)
  *   FAKE_NVML_SM_MHZ          clock (1980)
  *   FAKE_NVML_THROTTLE        mask of throttle reasons (0)
+ *   FAKE_NVML_IDLE            boards on which no kernel runs; the others are half busy
  *   FAKE_NVML_NO_COUNTER      boards without an energy counter
  *   FAKE_NVML_NO_INSTANT      boards without field 186 (its own return code says so)
  *   FAKE_NVML_NO_GPU_SCOPE    superchips that tell of the module only
@@ -55,7 +56,7 @@ typedef struct {
     union { double d; uint32_t u; uint64_t ull; } value;
 } Field;
 typedef struct {
-    uint64_t no_counter, no_instant, no_gpu_scope, no_permission, mig, fail, reset, glitch;
+    uint64_t idle, no_counter, no_instant, no_gpu_scope, no_permission, mig, fail, reset, glitch;
     double latency_s, tail_s, limit_w, sm_mhz, throttle;
     double fault_t0, fail_from, fail_until, reset_at, glitch_factor, glitch_from, glitch_until;
     int fail_code, tail_every, glitch_every, old_driver, slices, sevenths[SLICES_MAX];
@@ -121,6 +122,7 @@ static void read_driver(void) {
     driver.limit_w = number("FAKE_NVML_LIMIT_W", 700);
     driver.sm_mhz = number("FAKE_NVML_SM_MHZ", 1980);
     driver.throttle = number("FAKE_NVML_THROTTLE", 0);
+    driver.idle = listed("FAKE_NVML_IDLE");
     driver.no_counter = listed("FAKE_NVML_NO_COUNTER");
     driver.no_instant = listed("FAKE_NVML_NO_INSTANT");
     driver.no_gpu_scope = listed("FAKE_NVML_NO_GPU_SCOPE");

@@ -84,7 +84,6 @@ class LiveJob:
     def settle(self) -> None:
         """Bring the figures up to date."""
         self.serving.settle(self._sampler)  # type: ignore[arg-type] # looks like a sampler
-        self.serving._settled_ns = 0  # a second of its own clock has passed
 
     def as_ranks(self, ranks: int) -> list[Figures]:
         """The figures as if each GPU were another rank's, of a model with 64 experts."""

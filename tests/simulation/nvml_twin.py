@@ -195,7 +195,8 @@ class NvmlTwin:
     def nvmlDeviceGetUtilizationRates(self, handle: Handle) -> Any:
         self._check_whole(handle)
         rates = pynvml.c_nvmlUtilization_t()
-        rates.gpu, rates.memory = 50, 25
+        rates.gpu = 0 if self.knobs.listed("IDLE", handle.board) else 50
+        rates.memory = 25
         return rates
 
     def nvmlDeviceGetMemoryInfo(self, handle: Handle) -> Any:
