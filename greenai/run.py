@@ -82,10 +82,13 @@ class Run:
         self._series = intensity
         settings = record.manifest.get("settings") or {}
 
-        def recorded(name: str, kind: type | tuple[type, ...]) -> Any:
+        def recorded(
+            name: str, kind: type | tuple[type, ...], known: tuple[str, ...] | None = None
+        ) -> Any:
             entry = settings.get(name) if isinstance(settings, dict) else None
             value = entry.get("value") if isinstance(entry, dict) else None
-            if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+            right = isinstance(value, kind) and not isinstance(value, bool)
+            if value is None or (right and (known is None or value in known)):
                 return value
             raise RecordError(
                 f"The manifest's setting {name} is {str(value)[:80]!r}.",
@@ -96,9 +99,13 @@ class Run:
 
         own_region = recorded("region", str) if country is None else None
         own_country = recorded("country", str) if country is None else None
-        self._table = intensity_table or recorded("intensity_table", str)
+        # By its name alone: a record from elsewhere must not name a file of whoever reads it.
+        tables = (grid.NEWEST, *grid.TABLES)
+        self._table = intensity_table or recorded("intensity_table", str, tables)
         self._intensity = grid.intensity(country or own_country, region or own_region, self._table)
         self._pue: float | None = pue if pue is not None else recorded("pue", (int, float))
+        if self._pue is not None:
+            self._pue = float(self._pue)  # a whole number of a record may have any length
         own_source = recorded("pue_source", str) if pue is None else None
         self._pue_source: str = pue_source or own_source or ""
 

@@ -35,6 +35,12 @@ TRAINING = """
         variant="dense",
         metrics_address="203.0.113.7",  # nobody's: the endpoint cannot be served
         metrics_port=0,
+        metrics={
+            "textfile": f"{home}/quokka work/missing/figures.prom",
+            "pushgateway": "http://quokka-host.invalid:9/quokka",
+            "remote_write": "http://127.0.0.1:9/quokka/write",
+            "hosts": ["quokka-host"],
+        },
         sensors=[
             f"replay:{home}/quokka work/missing", "replay:quokka-relative/missing",
             f"pdu:{home}/watts.csv", "pdu:quokka work/none.csv",
@@ -62,6 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "PWD": str(home),
         "USER": "quokka-user",
         "HF_TOKEN": "quokka-token",
+        "GREENAI_METRICS_TOKEN": "quokka-token-of-the-endpoint",
         "AWS_SECRET_ACCESS_KEY": "quokka-token",
         "HOSTNAME": "quokka-host",
     }

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LIVE_FILE = "live.json"
 OBJECT_BYTES_MAX = 2**20
 DEPTH_MAX = 32
+WHOLE_MAX = 10**308
+"""A JSON integer may have any length; whatever is computed with it is a float sooner or later."""
 
 
 def read_json(path: Path, bytes_max: int = OBJECT_BYTES_MAX) -> dict[str, Any]:
@@ -73,8 +75,10 @@ def plain_json(value: Any) -> Any:
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, int):
+        return value if abs(value) <= WHOLE_MAX else "<int>"
     if isinstance(value, dict):
         return {str(key): plain_json(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -92,6 +96,8 @@ def _check(plain: Any) -> None:
             text.encode()  # a lone surrogate is a ValueError
         if any(isinstance(one, float) and not math.isfinite(one) for one in level):
             raise ValueError("a number is not finite")
+        if any(isinstance(one, int) and abs(one) > WHOLE_MAX for one in level):
+            raise ValueError("a number is larger than a float can be")
         inner = [list(one.values()) for one in level if isinstance(one, dict)]
         inner.extend(one for one in level if isinstance(one, list))
         level = [value for values in inner for value in values]

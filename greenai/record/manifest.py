@@ -138,6 +138,7 @@ def read_attempt_manifest(folder: Path) -> dict[str, Any]:
     _require(path, manifest, "names", list)
     for name in ("refused", "sensors_wanted", "devices_wanted"):
         _require(path, manifest, name, list, type(None), default=None)
+    _require(path, manifest, "versions", dict, type(None), default=None)
     _require(path, manifest, "started_utc", str, type(None), default=None)
     if len(manifest["names"]) > NAMES_MAX or not all(
         isinstance(name, str) for name in manifest["names"]

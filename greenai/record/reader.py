@@ -43,7 +43,19 @@ def open_record(path: str | os.PathLike[str], *, partial: bool = False) -> Recor
         RecordError: There is no run, it is empty, of another schema version, or damaged. ``path``
             and ``offset`` say where.
     """
-    folder = _run_folder(Path(path))
+    try:
+        return _opened(Path(path), partial=partial)
+    except OSError as error:  # a folder on the way that may not be looked into, a name too long
+        raise RecordError(
+            f"{str(path)[:200]} cannot be read: {error.strerror or error}.",
+            "What it holds is missing, not zero.",
+            "check the path and who may read it",
+            path=Path(path),
+        ) from error
+
+
+def _opened(path: Path, *, partial: bool) -> Record:
+    folder = _run_folder(path)
     problems: list[str] = []
     manifest = _run_manifest(folder, problems)
     found = []

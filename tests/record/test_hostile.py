@@ -197,6 +197,7 @@ def test_changed_bytes_never_make_a_row_up(data: st.DataObject) -> None:
         b'{"a": -Infinity}',
         b'{"a": 1e999}',
         b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": [1, ' + b"9" * 400 + b"]}",
         b'{"a": 1, "a": 2}',
         b'{"b": [{"a": 1, "a": 1}]}',
         b'{"a": "\\ud800"}',
@@ -205,7 +206,7 @@ def test_changed_bytes_never_make_a_row_up(data: st.DataObject) -> None:
         b'{"a": "\xff"}',
         b'{"a": 1}' + b" " * OBJECT_BYTES_MAX,
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_a_document_that_could_do_harm_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "live.json"
@@ -242,7 +243,7 @@ def test_a_channels_numbers_fit_a_float(name: str, tmp_path: Path) -> None:
     run = Path(shutil.copytree(RECORDED, tmp_path / "run"))
     path = run / ATTEMPT / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["channels"][0][name] = 10**400
+    manifest["channels"][0][name] = 10**30
     path.write_text(json.dumps(manifest))
     with pytest.raises(RecordError, match="channel 0"):
         open_record(run)
@@ -258,6 +259,27 @@ def test_what_codecarbon_is_said_to_have_found_is_a_number_or_nothing(
         plain = {**found, "end_ns": 2, name: value}
         (run / ATTEMPT / "codecarbon_check.json").write_text(json.dumps(plain))
         assert greenai.load(run).summary()["codecarbon_check"] is None
+
+
+def test_a_record_names_no_file_of_whoever_reads_it(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    secret = tmp_path / "secret.csv"
+    secret.write_text("hush\n")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest.setdefault("settings", {})["intensity_table"] = {"value": str(secret)}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RecordError, match="setting intensity_table") as refused:
+        greenai.load(run)
+    assert "hush" not in str(refused.value)
+    assert greenai.load(run, intensity_table="newest").summary()["steps"] == 40
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in ("x" * 5000, loop, "a\0b", tmp_path / "none" / "deeper"):
+        with pytest.raises(RecordError):
+            open_record(path)
 
 
 def test_events_have_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
