@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenai.callbacks.arguments import checked_config, checked_counter, checked_flops
 from greenai.callbacks.late_losses import LateLosses
+from greenai.callbacks.logging_targets import LoggingTargets
 from greenai.callbacks.metering import Metering
 from greenai.callbacks.place import Place
 from greenai.callbacks.shield import Shielded, protected
@@ -40,6 +41,9 @@ class Adapter(Shielded):
         OrderError: A value is out of range.
     """
 
+    _left: ClassVar[Adapter | None] = None
+    """Whose loop tells nobody of an exception, and was not seen to end."""
+
     def __init__(
         self,
         settings: Settings,
@@ -58,6 +62,7 @@ class Adapter(Shielded):
         self._batch_size = checked_counter(batch_size, "batch_size")
         self._flops_per_token = checked_flops(flops_per_token)
         self._place = Place()
+        self._targets = LoggingTargets()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies, also those sent to other processes, meter nothing and own no run yet."""
@@ -83,10 +88,22 @@ class Adapter(Shielded):
         """What is settled of the current or the latest stage; NaN where nothing is known."""
         return Totals() if self._place.tracker is None else self._place.tracker.totals()
 
+    @protected
+    def stop(self) -> None:
+        """End the record where the loop does not say so; nothing happens where it has ended."""
+        self._finish(in_haste=True, silently=True)
+
+    def _take_over(self) -> None:
+        """End what a loop has left open that failed before: it has told nobody."""
+        if Adapter._left is not None:
+            Adapter._left.stop()
+        Adapter._left = self
+
     def _meter(self, tracker: Tracker) -> None:
         """Take over a tracker that has started."""
         self._place.tracker = tracker
         self._place.metering = Metering(tracker, flops_per_token=self._flops_per_token)
+        self._targets.look()
 
     def _steps_begin(self, index: int, device: torch.device | None) -> None:
         """End the setup: steps begin here, the next one with this number."""
@@ -102,15 +119,18 @@ class Adapter(Shielded):
         if self._place.metering is not None:
             self._place.metering.enter(phase)
 
-    def _finish(self, *, in_haste: bool = False) -> None:
+    def _finish(self, *, in_haste: bool = False, silently: bool = False) -> None:
         """End the record, and say what the stage used; a second call does nothing."""
+        if Adapter._left is self:
+            Adapter._left = None
         metering, self._place.metering = self._place.metering, None
         if metering is None:
             return
         metering.take_late_losses()
         totals = metering.finish(in_haste=in_haste)
         launch = metering.tracker.launch
-        if self.print_summary and launch.rank == 0:
+        self._targets.log(totals, world_size=launch.world_size)
+        if self.print_summary and not silently and launch.rank == 0:
             text = summary_text(
                 totals,
                 metering.tracker.settings,

@@ -12,7 +12,7 @@ from greenai.callbacks.batches import count, samples_in, tokens_in
 from greenai.callbacks.place import Place
 from greenai.callbacks.shield import at_the_desk, protected
 from greenai.callbacks.summary import settled_figures
-from greenai.callbacks.trainers import started_tracker
+from greenai.callbacks.trainers import started_tracker, tell_planned_steps
 from greenai.callbacks.trees import callback_classes
 from greenai.settings import resolve
 
@@ -55,6 +55,9 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             host's clock; ``Run.subphases`` and subphases.csv show them.
         print_summary: Whether rank 0 prints a summary at the end of each stage.
         resume: Whether to join the run that the folder already holds.
+        budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
+        budget_kg: Operational emissions that it was given, likewise.
+        intensity_file: CSV of carbon intensity over time, for live emissions and the forecast.
 
     Raises:
         OrderError: A value is out of range.
@@ -91,6 +94,9 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         sub_phases: bool = False,
         print_summary: bool = True,
         resume: bool | None = None,
+        budget_kwh: float | None = None,
+        budget_kg: float | None = None,
+        intensity_file: str | Path | None = None,
     ) -> None:
         settings = resolve(
             folder=folder,
@@ -108,6 +114,9 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             metrics=metrics,
             warmup_s=warmup_s,
             resume=resume,
+            budget_kwh=budget_kwh,
+            budget_kg=budget_kg,
+            intensity_file=intensity_file,
         )
         super().__init__(
             settings,
@@ -165,9 +174,11 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """End the setup: steps begin here."""
-        del pl_module
         self._start_late(trainer)
         self._train_start(trainer)
+        if self._place.metering is not None:
+            plan = (self._place.metering.tracker, trainer, pl_module)
+            self.attempt("Asking how many steps are planned", tell_planned_steps, *plan)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Wait for the first batch from here."""

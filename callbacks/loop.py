@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
+
+
+class Meeting(NamedTuple):
+    """The place at which ranks that Lightning started find each other.
+
+    Attributes:
+        address: Of the main process.
+        port: Of the main process.
+        nodes: Number of machines.
+    """
+
+    address: str
+    port: int
+    nodes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,8 +34,8 @@ class Loop:
         rank: Global rank; None takes the launcher's variables, as for the next two.
         local_rank: Rank on this host.
         world_size: Number of ranks.
-        strategy: What can ``broadcast`` rank 0's word to all ranks; None where nothing can, and
-            the ranks meet by the launcher's id.
+        meeting: Where the ranks meet; None where there is one rank, or nobody says: the launcher's
+            id is what they then have in common.
     """
 
     framework: str = ""
@@ -29,4 +43,4 @@ class Loop:
     rank: int | None = None
     local_rank: int | None = None
     world_size: int | None = None
-    strategy: Any = None
+    meeting: Meeting | None = None

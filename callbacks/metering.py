@@ -43,6 +43,11 @@ class Metering:
         """Seconds since the start."""
         return time.monotonic() - self._started_s
 
+    @property
+    def phase(self) -> str | None:
+        """The open phase; None between batches' arrival and the step's end."""
+        return self._phase
+
     def train_start(self, index: int, late_losses: LateLosses | None) -> None:
         """Steps begin here; the next one has this number."""
         self.index, self.late_losses = index, late_losses

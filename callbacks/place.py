@@ -30,6 +30,8 @@ class Place:
         restored: Run and step that a checkpoint told.
         in_epoch: Whether batches of a training epoch are being waited for.
         waits: Whether a fit is about to start, after its checkpoint.
+        trains: Whether a training is on, as opposed to an evaluation by itself.
+        evaluates: Whether an evaluation has been noticed that nothing announced.
     """
 
     tracker: Tracker | None = None
@@ -40,6 +42,8 @@ class Place:
     restored: tuple[str, int] | None = None
     in_epoch: bool = False
     waits: bool = False
+    trains: bool = False
+    evaluates: bool = False
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what a checkpoint tells; a checkpoint from elsewhere is data, not believed.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from greenai.live.tracker import Totals
     from greenai.settings import Settings
 
+G_PER_KG = 1000
 TENTHS_BELOW_W = 100
 _TRUSTS = ("measured", "modelled", "assumed")
 
@@ -68,8 +69,9 @@ def settled_figures(totals: Totals) -> dict[str, float]:
     """Name what is settled for a logger; what is unknown is left out.
 
     Returns:
-        Joules, watts, grams and joules per token, with the step that they are settled to; empty
-        where none of them is known.
+        Joules, watts, grams and joules per token, with the step that they are settled to, and the
+        end that is foreseen, in kWh, kg and money, each with its 95 % bounds; empty where none of
+        them is known.
 
     Example:
         >>> from greenai.live.shared import Totals
@@ -83,6 +85,15 @@ def settled_figures(totals: Totals) -> dict[str, float]:
         "greenai/power_w": totals.power_w,
         "greenai/operational_co2e_g": totals.operational_co2e_g,
         "greenai/j_per_token": totals.j_per_token,
+        "greenai/forecast_low_kwh": totals.forecast_energy_low_j / J_PER_KWH,
+        "greenai/forecast_kwh": totals.forecast_energy_j / J_PER_KWH,
+        "greenai/forecast_high_kwh": totals.forecast_energy_high_j / J_PER_KWH,
+        "greenai/forecast_co2e_low_kg": totals.forecast_co2e_low_g / G_PER_KG,
+        "greenai/forecast_co2e_kg": totals.forecast_co2e_g / G_PER_KG,
+        "greenai/forecast_co2e_high_kg": totals.forecast_co2e_high_g / G_PER_KG,
+        "greenai/forecast_cost_low": totals.forecast_cost_low,
+        "greenai/forecast_cost": totals.forecast_cost,
+        "greenai/forecast_cost_high": totals.forecast_cost_high,
     }
     known = {name: value for name, value in figures.items() if math.isfinite(value)}
     if not known or not math.isfinite(totals.settled_step):

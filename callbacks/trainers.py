@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from greenai.callbacks.gpu_clock import clock_in_use
-from greenai.callbacks.loop import Loop
+from greenai.callbacks.loop import Loop, Meeting
+from greenai.live.launch import lightning_launch
 from greenai.live.tracker import Tracker
+from greenai.metrics import PLANNED_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,8 +86,12 @@ def start_tracker(
     )
     if earlier is not None:
         tracker.run_folder, tracker.launch = earlier.run_folder, earlier.launch
-    elif (loop.world_size or 1) > 1 and loop.strategy is not None:
-        _agree(tracker, loop.strategy)
+    elif (loop.world_size or 1) > 1 and loop.meeting is not None and not tracker.launch.shared:
+        tracker.launch = lightning_launch(
+            tracker.launch, loop.meeting.address, loop.meeting.port, loop.meeting.nodes
+        )
+        tracker.run_folder = settings.run_folder(date=tracker.launch.date)
+        tracker.run_id = restored_run_id or tracker.launch.new_run_id(tracker.run_folder)
     return tracker.start()
 
 
@@ -96,8 +103,17 @@ def loop_of(trainer: Any) -> Loop:
         rank=trainer.global_rank,
         local_rank=trainer.local_rank,
         world_size=trainer.world_size,
-        strategy=trainer.strategy,
+        meeting=meeting_of(trainer.strategy),
     )
+
+
+def meeting_of(strategy: Any) -> Meeting | None:
+    """Say where the ranks of a strategy of Lightning's meet; None where it is of one process."""
+    environment = getattr(strategy, "cluster_environment", None)
+    if environment is None:
+        return None
+    nodes = getattr(strategy, "num_nodes", 1)
+    return Meeting(environment.main_address, environment.main_port, nodes)
 
 
 def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
@@ -120,18 +136,33 @@ def devices_of(root_device: torch.device) -> tuple[str, ...] | None:
     return None if uuid is None else (f"GPU-{uuid}",)
 
 
-def _agree(tracker: Tracker, strategy: Any) -> None:
-    """Let all ranks take rank 0's launch, folder and run, once, before anything is started.
+def planned_steps(trainer: Any, pl_module: Any) -> float | None:
+    """Optimizer steps that a fit will take, by what the trainer knows when training starts.
 
-    Lightning's own launcher gives its processes no common id, and a folder with the time in its
-    name differs from rank to rank. A collective call is safe here: every rank comes through
-    setup, and Lightning's ModelCheckpoint makes the same call there.
+    Nothing is loaded for it: the trainer has counted its batches before, and its own
+    ``estimated_stepping_batches``, which may build data loaders, is not asked.
+
+    Args:
+        trainer: Whose training has just started.
+        pl_module: What it trains.
+
+    Returns:
+        Steps from the first of the run, early stopping aside; None where nobody knows: endless
+        data or epochs without ``max_steps``, or optimization by hand.
     """
-    launch_id, folder, run_id = strategy.broadcast(
-        (tracker.launch.launch_id, tracker.run_folder, tracker.run_id)
-    )
-    tracker.launch = dataclasses.replace(tracker.launch, launch_id=launch_id, shared=True)
-    tracker.run_folder, tracker.run_id = folder, run_id
+    if not pl_module.automatic_optimization:
+        return None
+    bounds = [trainer.max_steps] if trainer.max_steps >= 0 else []
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs
+    if epochs is not None and epochs >= 0 and math.isfinite(batches):
+        bounds.append(math.ceil(batches / trainer.accumulate_grad_batches) * epochs)
+    return float(min(bounds)) if bounds else None
+
+
+def tell_planned_steps(tracker: Tracker, trainer: Any, pl_module: Any) -> None:
+    """Leave a mark that says how many steps are planned, where that is known."""
+    if (steps := planned_steps(trainer, pl_module)) is not None:
+        tracker.value(PLANNED_STEPS, steps, 0)
 
 
 def framework_of(trainer: Any) -> str:

@@ -96,7 +96,7 @@ def hardware_facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
 
 
 def devices_sheet(summary: Mapping[str, Any]) -> Sheet:
-    """How each kind of device was metered: method, trust, refresh and coverage."""
+    """How each kind of device was metered: method, trust, refresh, sampling and coverage."""
     devices = summary.get("devices") or []
     energies = quantities.aligned([one["energy_j"] for one in devices], "J")
     return Sheet(
@@ -108,6 +108,7 @@ def devices_sheet(summary: Mapping[str, Any]) -> Sheet:
             Column("Method", numeric=False),
             Column("Trust", numeric=False),
             Column("Refresh"),
+            Column("Sampling"),
             Column("Coverage"),
         ),
         rows=tuple(
@@ -118,11 +119,13 @@ def devices_sheet(summary: Mapping[str, Any]) -> Sheet:
                 METHODS.get(one["method"], printable(one["method"], limit=60)),
                 printable(one["trust"], limit=20),
                 quantities.duration(one["refresh_s"] or None),
+                quantities.duration(one.get("sampling_s")),
                 quantities.share(one["coverage"]),
             )
             for one, energy in zip(devices, energies.texts, strict=True)
         ),
-        note=f"Boundary: {printable(summary.get('energy_boundary'))}.",
+        note=f"Boundary: {printable(summary.get('energy_boundary'))}. Sampling: median time "
+        "between the two reads around a change of the value.",
     )
 
 

@@ -159,8 +159,13 @@ class Server(ThreadingHTTPServer):
             if now > deadline:
                 _cut(request)
 
-    def end_all(self) -> None:
-        """End every connection that is left."""
+    def end_all(self, within_s: float) -> None:
+        """End every stream, and what is being answered too where it is not done in time."""
+        for request in list(self._streams):
+            _cut(request)
+        give_up_s = time.monotonic() + within_s
+        while self._deadlines and time.monotonic() < give_up_s:
+            time.sleep(0.01)
         for request in list(self._deadlines):
             _cut(request)
 

@@ -19,6 +19,8 @@ PORTS_TRIED = 50
 PORT_MAX = 65_535
 POLL_S = 0.2
 """How often deadlines and a wish to stop are looked at."""
+ANSWERING_S = 0.5
+"""A client that is being answered when the endpoint closes gets this long to take it."""
 
 
 class Endpoint:
@@ -49,13 +51,13 @@ class Endpoint:
         return f"{self._scheme}://{f'[{address}]' if ':' in address else address}:{self.port}"
 
     def close(self) -> None:
-        """Free the port within ``POLL_S`` and end every stream; a second call does nothing."""
+        """Free the port within ``POLL_S`` and end every client; a second call does nothing."""
         self._server.closing.set()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
-        self._server.end_all()
+        self._server.end_all(ANSWERING_S)
 
 
 def listen(

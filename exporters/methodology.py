@@ -38,11 +38,7 @@ def methodology(summary: Mapping[str, Any]) -> str:
 
 
 def _metering(summary: Mapping[str, Any]) -> str:
-    ways = dict.fromkeys(
-        f"{one['kind'].upper() if one['kind'] in {'gpu', 'cpu', 'dram'} else one['kind']} by "
-        f"{METHODS.get(one['method'], printable(one['method'], limit=40))} ({one['trust']})"
-        for one in summary.get("devices") or []
-    )
+    ways = dict.fromkeys(map(_way, summary.get("devices") or []))
     if not ways:
         return "No device was metered; the energy is unknown."
     listed = "; ".join([*ways][:METHODS_MAX])
@@ -51,6 +47,17 @@ def _metering(summary: Mapping[str, Any]) -> str:
         f"Energy was metered during training by greenai: {listed}{more}. "
         f"By energy, {trust_text(summary.get('trust') or {})}."
     )
+
+
+def _way(device: Mapping[str, Any]) -> str:
+    """How one kind of device was metered, and how often it was read."""
+    kind, read_s = device["kind"], device.get("sampling_s")
+    name = kind.upper() if kind in {"gpu", "cpu", "dram"} else kind
+    method = METHODS.get(device["method"], printable(device["method"], limit=40))
+    often = (
+        "" if read_s is None else f", read {quantities.duration(read_s)} apart around each change"
+    )
+    return f"{name} by {method} ({device['trust']}{often})"
 
 
 def _extent(summary: Mapping[str, Any]) -> str:

@@ -195,6 +195,13 @@ def _work(summary: dict[str, Any]) -> tuple[Fact, ...]:
         finest = list(labels) == ["resolved"]
         short = "" if finest else "steps about as short as the counter's refresh are less sharp"
         facts.append(Fact("Attribution of steps", said, short))
+    if summary.get("idle_j") is not None:
+        idle = quantities.energy(summary["idle_j"])
+        part = quantities.share(
+            summary["idle_j"] / summary["energy_j"] if summary["energy_j"] else None
+        )
+        remark = f"{part} of the run's energy; idle power of the config times the time"
+        facts.append(Fact("Devices at rest would have used", idle, remark))
     if summary.get("job_cpu_share") is not None:
         job_j = quantities.energy(summary["job_cpu_j"])
         remark = f"of the CPUs' time: about {job_j} of their energy, an estimate beside the whole"

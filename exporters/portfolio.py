@@ -56,7 +56,7 @@ COLUMNS = (
     "wasted_j", "coverage", "measured_share", "pue", "intensity_g_per_kwh", "intensity_place",
     "intensity_source", "intensity_year", "intensity_basis", "operational_co2e_g",
     "market_based_co2e_g", "embodied_co2e_g", "schema_version", "greenai_version",
-    "record_sha256",
+    "record_sha256", "intensity_signal", "pue_source",
 )  # fmt: skip
 """Columns of the CSV, one row a run; added to, never renamed."""
 

@@ -6,7 +6,7 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 from greenai.exporters.endpoint import Access, Endpoint, Page, Request, listen
+from greenai.exporters.exposition import TEXT_CONTENT_TYPE, openmetrics_of, text_of
 from greenai.exporters.figures import DeviceFigures, Figures, StepHistogram
 from greenai.exporters.ranks import counted_once
 from greenai.metrics import BY_NAME, COMMON_LABELS, FAMILIES
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 LABEL_CHARACTERS_MAX = 200
-TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METRICS_PATH = "/metrics"
 SERIES_KEPT_MAX = 20_000
 """Counters whose highest value is remembered; beyond it those of runs that are gone are let go."""
@@ -90,10 +90,8 @@ def metrics_page(registry: CollectorRegistry) -> Callable[[Request], Page]:
 
     def page(request: Request) -> Page:
         if "application/openmetrics-text" in request.accept:
-            # The library leaves this one function untyped.
-            text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
-            return Page(openmetrics.CONTENT_TYPE_LATEST, text)
-        return Page(TEXT_CONTENT_TYPE, generate_latest(registry))
+            return Page(openmetrics.CONTENT_TYPE_LATEST, openmetrics_of(registry.collect()))
+        return Page(TEXT_CONTENT_TYPE, text_of(registry.collect()))
 
     return page
 

@@ -10,10 +10,17 @@ if TYPE_CHECKING:
 
     from greenai.exporters.figures import Figures
 
-OF_THE_RUN: dict[str, Any] = dict.fromkeys(
-    ("steps", "step_duration_s", "energy_budget_j", "emissions_budget_g", "total_steps")
+OF_THE_RUN: dict[str, Any] = {
+    **dict.fromkeys(("steps", "step_duration_s", "epoch", "global_step", "loss", "start_unix_s")),
+    **dict.fromkeys(("energy_budget_j", "emissions_budget_g", "total_steps")),
+    **dict.fromkeys(("intensity_g_per_kwh", "pue", "router_imbalance")),
+    "router_load": (),
+}
+"""What every rank knows and is the run's, or a sample of it: rank 0 alone shows it."""
+OF_ALL_DEVICES: dict[str, Any] = dict.fromkeys(
+    ("emissions_g", "embodied_g", "step_energy_j", "forecast_energy_j", "forecast_emissions_g")
 )
-"""Facts that every rank knows and that are the run's: rank 0 alone shows them."""
+"""Sums over a rank's devices, unknown where one of them is another rank's."""
 
 
 def counted_once(several: Iterable[Figures]) -> list[Figures]:
@@ -50,6 +57,8 @@ def counted_once(several: Iterable[Figures]) -> list[Figures]:
             for device in own
             if device.energy_j_by_phase or device.power_w is not None
         )
-        others = OF_THE_RUN if one.rank else {}
+        others = dict(OF_THE_RUN) if one.rank else {}
+        if len(own) < len(one.devices):
+            others = {**others, **OF_ALL_DEVICES}
         left.append(dataclasses.replace(one, devices=tuple(own), **others))
     return left

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greenai.api import Run, compare, estimate, load, phase, scaling, track
+    from greenai.api import Run, compare, estimate, load, phase, scaling, step, stop, track
     from greenai.errors import (
         ComparisonError,
         GreenAIError,
@@ -30,6 +30,8 @@ _HOMES = {
     "load": "greenai.api",
     "phase": "greenai.api",
     "scaling": "greenai.api",
+    "step": "greenai.api",
+    "stop": "greenai.api",
     "track": "greenai.api",
     "ComparisonError": "greenai.errors",
     "GreenAIError": "greenai.errors",
@@ -53,6 +55,8 @@ __all__ = [
     "load",
     "phase",
     "scaling",
+    "step",
+    "stop",
     "track",
 ]
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenai.callbacks.plain import PlainTracker
 from greenai.errors import ComparisonError
-from greenai.live.active import phase
-from greenai.live.tracker import Tracker
+from greenai.estimating import estimate
+from greenai.live.active import phase, step, stop
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from greenai.analysis.compare import Comparison
-    from greenai.analysis.estimate import Estimate
     from greenai.analysis.impacts import Factors
     from greenai.analysis.intensity import IntensitySeries
     from greenai.analysis.lens import Lens
     from greenai.analysis.scaling import Scaling
     from greenai.live.hook import StepHook
-    from greenai.planning.factors import Value
     from greenai.run import Run
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "load",
     "phase",
     "scaling",
+    "step",
+    "stop",
     "track",
     "write_comparison",
     "write_derived",
@@ -66,9 +69,13 @@ def track(
     metrics: Mapping[str, Any] | None = None,
     warmup_s: float | None = None,
     resume: bool | None = None,
+    total_steps: float | None = None,
+    budget_kwh: float | None = None,
+    budget_kg: float | None = None,
+    intensity_file: StrPath | None = None,
     codecarbon_check: bool | None = None,
     config: Mapping[str, Any] | None = None,
-) -> Tracker:
+) -> PlainTracker:
     """Meter a plain training loop.
 
     Every argument may also come from ``GREENAI_<NAME>`` or the TOML file that
@@ -92,6 +99,11 @@ def track(
             `docs/prometheus.md` lists them.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        total_steps: Optimizer steps of the whole run; its end is then foreseen as it goes.
+        budget_kwh: IT energy that the run was given, to be shown beside; it stops nothing.
+        budget_kg: Operational emissions that it was given, likewise.
+        intensity_file: CSV of ``start_utc``, ``end_utc`` and ``g_per_kwh`` (hours to come too),
+            by whose intensity at the time of use live emissions are counted.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
         config: Facts to keep with the record. Comparisons read ``repeat`` or ``seed`` (which
@@ -99,7 +111,7 @@ def track(
             ``flops_per_token_active``.
 
     Returns:
-        A tracker: use it in a ``with`` block, or call ``start`` and ``stop``.
+        A tracker: use it in a ``with`` block, as a decorator, or call ``start`` and ``stop``.
 
     Raises:
         GreenAIError: A setting is out of range or unknown.
@@ -126,9 +138,13 @@ def track(
         metrics=metrics,
         warmup_s=warmup_s,
         resume=resume,
+        total_steps=total_steps,
+        budget_kwh=budget_kwh,
+        budget_kg=budget_kg,
+        intensity_file=intensity_file,
         codecarbon_check=codecarbon_check,
     )
-    return Tracker(settings, config=config, find_hook=_gpu_clock)
+    return PlainTracker(settings, config=config, find_hook=_gpu_clock)
 
 
 def _gpu_clock() -> StepHook | None:
@@ -156,7 +172,7 @@ def load(
     """Read a run, live or finished, whole or killed.
 
     Args:
-        path: Run folder.
+        path: Run folder, or the URL of one, such as ``s3://bucket/runs/dense``.
         partial: Whether to take what lies before a damaged frame.
         country: Country of the grid, instead of the recorded one.
         region: Region of it.
@@ -175,14 +191,18 @@ def load(
         RecordError: The folder holds no run, or a damaged one.
         GridError: The country or the region is unknown.
     """
+    from greenai.fleet.places import at_hand  # noqa: PLC0415 - tracking needs no places
     from greenai.record.reader import open_record  # noqa: PLC0415 - loads pyarrow
     from greenai.run import Run  # noqa: PLC0415 - loads pandas
 
-    record = open_record(Path(path), partial=partial)
-    return Run(
-        record, country=country, region=region, pue=pue, pue_source=pue_source,
-        intensity=intensity, intensity_table=intensity_table, factors=factors,
-    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        record = open_record(stack.enter_context(at_hand(path)), partial=partial)
+        run = Run(
+            record, country=country, region=region, pue=pue, pue_source=pue_source,
+            intensity=intensity, intensity_table=intensity_table, factors=factors,
+        )  # fmt: skip
+        weakref.finalize(run, stack.pop_all().close)  # a copy of a URL's run lives as long as it
+    return run
 
 
 def compare(
@@ -248,96 +268,6 @@ def _loaded(runs: Iterable[StrPath | Run]) -> list[Run]:
     return loaded
 
 
-def estimate(
-    *,
-    parameters: float | None = None,
-    active_parameters: float | None = None,
-    tokens: float | None = None,
-    layers: int | None = None,
-    heads: int | None = None,
-    head_width: int | None = None,
-    sequence: int | None = None,
-    window: int | None = None,
-    experts: int | None = None,
-    experts_per_token: int | None = None,
-    expert_parameters: float | None = None,
-    accelerator: str | None = None,
-    accelerators: int | None = None,
-    accelerator_hours: Value | None = None,
-    peak_flop_per_s: float | None = None,
-    power_w: Value | None = None,
-    mfu: Value | None = None,
-    country: str | None = None,
-    region: str | None = None,
-    intensity_table: str | None = None,
-    intensity_g_per_kwh: Value | None = None,
-    pue: Value | None = None,
-    wue_l_per_kwh: Value | None = None,
-    ewif_l_per_kwh: Value | None = None,
-    price_per_kwh: Value | None = None,
-    price_per_hour: Value | None = None,
-    currency: str = "",
-    calibrate: StrPath | None = None,
-) -> Estimate:
-    """What a training will cost, before it runs.
-
-    FLOPs over utilisation and peak rate are hours; hours times power are energy; the rest follows
-    from the site's factors. Where nothing is given, published runs are the prior, and said.
-    A value with a range is (low, mid, high).
-
-    Args:
-        parameters: All parameters.
-        active_parameters: Those that work on one token; all where None.
-        tokens: Training tokens.
-        layers: Blocks; with the next three, for the attention term.
-        heads: Attention heads of a block.
-        head_width: Size of one head.
-        sequence: Tokens of one sequence.
-        window: Positions that one position sees; all before it where None.
-        experts: Experts of a block.
-        experts_per_token: Experts that one token goes to.
-        expert_parameters: Parameters of one expert, summed over all blocks.
-        accelerator: Name of the accelerator.
-        accelerators: How many work at a time.
-        accelerator_hours: Hours of all together, instead of working them out.
-        peak_flop_per_s: Dense rate of one; of the table where None.
-        power_w: Power of one with its share of the host, in watts.
-        mfu: Model FLOPs utilisation, a share.
-        country: ISO 3166 alpha-3 code; the world average, named, where None.
-        region: State, province or zone of that country.
-        intensity_table: As for ``load``.
-        intensity_g_per_kwh: Carbon intensity, instead of a country's.
-        pue: Site energy over IT energy; emissions are those of IT where None.
-        wue_l_per_kwh: Water at the site per kWh of IT energy.
-        ewif_l_per_kwh: Water at power stations per kWh of site energy.
-        price_per_kwh: Price of a kWh.
-        price_per_hour: Price of an accelerator-hour, its electricity in it.
-        currency: Of the price.
-        calibrate: Folder of a measured run whose J/FLOP takes the place of hours times power.
-
-    Returns:
-        Low, mid and high with every assumption; NaN is unknown.
-
-    Raises:
-        OrderError: Something is missing, negative, unknown or does not fit together.
-        GridError: The country or the region is unknown.
-
-    Example:
-        >>> made = estimate(parameters=7e9, tokens=2e12, accelerator="A100", country="FRA")
-        >>> made.mid.flops
-        8.4e+22
-        >>> made.low.it_energy_mwh < made.mid.it_energy_mwh < made.high.it_energy_mwh
-        True
-
-    Source: arXiv:2104.10350; priors from the table of published runs.
-    """
-    said = {name: value for name, value in locals().items() if name != "calibrate"}
-    from greenai.planning import plan  # noqa: PLC0415 - tracking does not need the tables
-
-    measured = None if calibrate is None else plan.calibration_of(load(calibrate))
-    return plan.estimate_plan(plan.plan_of(calibrate=measured, **said))
-
-
 def run_folders(pattern: StrPath) -> list[Path]:
     """Run folders that a path means: itself, the runs in it, or those that a pattern matches.
 
@@ -345,6 +275,12 @@ def run_folders(pattern: StrPath) -> list[Path]:
         ComparisonError: There are none.
     """
     path = Path(pattern)
+    if "://" in str(pattern):
+        raise ComparisonError(
+            f"{pattern} is a URL.",
+            "Patterns and folders of runs are looked up on this machine only.",
+            "load each run: greenai.compare([greenai.load(url), ...], baseline=...)",
+        )
     if any(sign in str(pattern) for sign in "*?[") and not path.exists():
         root = Path(path.anchor or ".")
         matches = sorted(root.glob(str(path.relative_to(path.anchor) if path.anchor else path)))

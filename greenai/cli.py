@@ -15,10 +15,12 @@ import typer
 import greenai
 from greenai.commands.bench import bench
 from greenai.commands.estimate import estimate
-from greenai.commands.fleet import index, runs
+from greenai.commands.fleet import index, push, runs
 from greenai.commands.impacts import impacts
+from greenai.commands.merge import merge
 from greenai.commands.options import sensor_names, span, unit
 from greenai.commands.report import export, report
+from greenai.commands.run import FORWARDING, run
 from greenai.commands.scaling import scaling
 from greenai.commands.terminal import Across, complain
 from greenai.commands.terminal import console as _console
@@ -50,6 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(impacts)
+app.command(context_settings=FORWARDING)(run)
 
 
 app.command()(report)
@@ -153,9 +156,11 @@ def doctor(
 app.command()(bench)
 
 
+app.command()(merge)
 app.command()(scaling)
 app.command()(index)
 app.command()(runs)
+app.command()(push)
 app.command()(estimate)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 THEIRS = ("energy_kwh", "cpu_kwh", "gpu_kwh", "ram_kwh")
 TIME_MAX_NS = 2**62
+NUMBER_MAX = 2**63
 
 
 def codecarbon_check(parts: tuple[Part, ...]) -> dict[str, float] | None:
@@ -64,4 +65,4 @@ def _read(part: Part) -> dict[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in {int, float} and value >= 0
+    return type(value) in {int, float} and 0 <= value < NUMBER_MAX

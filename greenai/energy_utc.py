@@ -47,7 +47,7 @@ def energy_over(parts: tuple[Part, ...], edges_utc_ns: Ns) -> Floats:
         edges_ns = np.clip(from_utc_ns(part.attempt.anchors, edges_utc_ns), first_ns, last_ns)
         for one in part.energies.channels:
             at_edge_j = course(one.series, cut.edges_ns[:-1]).energy_at(edges_ns)
-            energy_j += np.diff(at_edge_j + _bridged_at(one.series, edges_ns, first_ns, last_ns))
+            energy_j += np.diff(at_edge_j + bridged_at(one.series, edges_ns, first_ns, last_ns))
     return energy_j
 
 
@@ -128,7 +128,7 @@ def from_utc_ns(anchors: tuple[Anchor, ...], utc_ns: Ns) -> Ns:
     return np.asarray(np.minimum(known_ns[at] + (utc_ns - clock_ns[at]), next_ns), dtype=np.int64)
 
 
-def _bridged_at(series: Series, t_ns: Ns, first_ns: int, last_ns: int) -> Floats:
+def bridged_at(series: Series, t_ns: Ns, first_ns: int, last_ns: int) -> Floats:
     """Energy, up to each moment, of the gaps that the counter survived and that end in the run."""
     ends_ns = series.t_ns[1:]
     mine = (series.state == BRIDGED) & (ends_ns > first_ns) & (ends_ns <= last_ns)

@@ -143,7 +143,7 @@ def _year(text: str, where: str, last_year: int) -> int:
         raise GridError(
             f"{where} is about {year}, which lies in the future.",
             f"Nobody has measured that yet. {UNUSED}",
-            f"use {last_year} or before; what is foreseen belongs into --intensity-file",
+            f"use {last_year} or before",
         )
     if year < YEAR_MIN:
         raise GridError(f"{where}: the year is {text[:40]!r}.", UNUSED, "give four digits")

@@ -337,7 +337,7 @@ def _steps_of_nothing() -> pd.DataFrame:
     return pd.DataFrame({name: [] for name in columns.split()})
 
 
-def _unknown_steps(parts: tuple[Part, ...]) -> dict[int, np.ndarray]:
+def unknown_steps(parts: tuple[Part, ...]) -> dict[int, np.ndarray]:
     """Numbers of the steps that some counting rank does not know, by attempt."""
     unknown: dict[int, np.ndarray] = {}
     for part in parts:
@@ -360,7 +360,7 @@ def phases_of(parts: tuple[Part, ...]) -> pd.DataFrame:
         for phase, number in cut.counts.items():
             count[phase] += number
     by_kind = {kind: np.full(len(PHASES), np.nan) for kind in KINDS}
-    unknown = _unknown_steps(parts)
+    unknown = unknown_steps(parts)
     seen_ns = np.zeros(len(PHASES))
     for part in parts:
         for one in part.energies.channels:

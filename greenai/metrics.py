@@ -85,6 +85,9 @@ the mean, the standard deviation of the loads over the mean, the share of choice
 computed, and the Switch Transformer's balance loss. All are means over routers."""
 
 
+PLANNED_STEPS = "planned_steps"
+"""Name of the mark that says how many optimizer steps the whole run will have."""
+
 SUB_PHASE_COLUMNS = (
     "subphase",
     "count",
@@ -185,10 +188,14 @@ FAMILIES = (
         "gauge",
         "grams_per_kwh",
         ("region", "source"),
-        "Carbon intensity of the electricity now, in gCO2e/kWh.",
+        "Carbon intensity of the electricity now, in gCO2e/kWh; rank 0 only.",
     ),
     Family(
-        "greenai_pue_ratio", "gauge", "ratio", (), "Power usage effectiveness in use, at least 1."
+        "greenai_pue_ratio",
+        "gauge",
+        "ratio",
+        (),
+        "Power usage effectiveness in use, at least 1; rank 0 only.",
     ),
     Family("greenai_optimizer_steps_total", "counter", "", (), "Optimizer steps; rank 0 only."),
     Family("greenai_batches_total", "counter", "", (), "Batches trained on."),
@@ -209,9 +216,11 @@ FAMILIES = (
         (),
         "Duration of an optimizer step in seconds; rank 0 only; exemplars name the step.",
     ),
-    Family("greenai_epoch", "gauge", "", (), "Epoch of the latest settled step."),
-    Family("greenai_global_step", "gauge", "", (), "Index of the latest settled step."),
-    Family("greenai_loss", "gauge", "", (), "Loss that the training told last."),
+    Family("greenai_epoch", "gauge", "", (), "Epoch of the latest settled step; rank 0 only."),
+    Family(
+        "greenai_global_step", "gauge", "", (), "Index of the latest settled step; rank 0 only."
+    ),
+    Family("greenai_loss", "gauge", "", (), "Loss that the training told last; rank 0 only."),
     Family(
         "greenai_measured_ratio",
         "gauge",
@@ -231,14 +240,16 @@ FAMILIES = (
         "gauge",
         "ratio",
         ("expert",),
-        "Share of the routers' choices that went to an expert, 0 to 1, a mean over routers.",
+        "Share of the routers' choices that went to an expert, 0 to 1, a mean over routers; of the "
+        "tokens of rank 0, the first 64 experts.",
     ),
     Family(
         "greenai_router_imbalance_ratio",
         "gauge",
         "ratio",
         (),
-        "Load of the fullest expert over the mean load, at least 1, a mean over routers.",
+        "Load of the fullest expert over the mean load, at least 1, a mean over routers; of the "
+        "tokens of rank 0.",
     ),
     Family(
         "greenai_energy_budget_joules",
@@ -288,14 +299,18 @@ FAMILIES = (
         "Facts of a device; uuid joins DCGM's UUID label. The value is 1.",
     ),
     Family(
-        "greenai_run_start_time_seconds", "gauge", "seconds", (), "Unix time of the run's start."
+        "greenai_run_start_time_seconds",
+        "gauge",
+        "seconds",
+        (),
+        "Unix time of the run's start in seconds; rank 0 only.",
     ),
     Family(
         "greenai_last_sample_timestamp_seconds",
         "gauge",
         "seconds",
         (),
-        "Unix time of the latest settled reading.",
+        "Unix time of the latest settled reading in seconds.",
     ),
     Family("greenai_sampler_errors_total", "counter", "", ("source",), "Failed reads of a sensor."),
     Family(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import socket
 import sys
@@ -31,6 +32,8 @@ FINISH_S = 30.0
 """A receiver that is down at the end is tried for this long."""
 LINGER_MAX_S = 60.0
 """Longest that the endpoint stays for one more scrape, which brings the final totals."""
+SCRAPES = 8
+"""Scrapes remembered to tell how often one comes: several may scrape, by turns."""
 TROUBLES_MAX = 20
 
 
@@ -61,6 +64,7 @@ class Delivery:
         say: Callable[[str], None],
         only_last: bool = False,
     ) -> None:
+        self._name = name
         self._way = way
         self._interval_s = interval_s
         self._say = say
@@ -101,7 +105,7 @@ class Delivery:
             )
             return max(AGAIN_S, error.wait_s) if error.again else None
         except GreenAIError as error:
-            self._say_once(f"{error.what} It is tried again.")
+            self._say_once(f"{_without_path(self._name, error)} It is tried again.")
             return AGAIN_S
         return None
 
@@ -140,7 +144,7 @@ class Outgoing:
         self._environment = environment
         self._outlets = Outlets.from_json(config["metrics"])
         self._endpoint: Endpoint | None = None
-        self._scraped_s: deque[float] = deque(maxlen=2)
+        self._scraped_s: deque[float] = deque(maxlen=SCRAPES)
         self._registry = registry_of(collect)
         if config["metrics_port"] is not None:
             self._serve(config["metrics_address"], config["metrics_port"])
@@ -183,8 +187,9 @@ class Outgoing:
         page = metrics_page(self._registry)
 
         def noted(request: Request) -> Page:
+            answer = page(request)
             self._scraped_s.append(time.monotonic())
-            return page(request)
+            return answer
 
         try:
             self._endpoint = listen(
@@ -211,7 +216,7 @@ class Outgoing:
         except (OSError, GreenAIError) as error:
             if self._endpoint is None:
                 self.port = None
-            self._trouble(error.what if isinstance(error, GreenAIError) else str(error))
+            self._trouble(_without_path("file_sd", error))
 
     def _ways(self) -> list[tuple[str, Way]]:
         """What was asked for, by name; what cannot be begun is said and left out."""
@@ -280,10 +285,11 @@ class Outgoing:
     def _await_scrape(self) -> None:
         """Keep the endpoint until it is scraped once more, as long as a scraper takes to come."""
         seen = list(self._scraped_s)
-        if len(seen) < self._scraped_s.maxlen:  # type: ignore[operator] # it has one
+        gaps_s = [later - one for one, later in itertools.pairwise(seen)]
+        if not gaps_s:
             return
-        give_up_s = time.monotonic() + min(2 * (seen[1] - seen[0]), LINGER_MAX_S)
-        while time.monotonic() < give_up_s and self._scraped_s[-1] == seen[1]:
+        give_up_s = time.monotonic() + min(2 * max(gaps_s), LINGER_MAX_S)
+        while time.monotonic() < give_up_s and self._scraped_s[-1] == seen[-1]:
             time.sleep(0.1)
 
     def _remove_targets(self) -> None:
@@ -295,6 +301,14 @@ class Outgoing:
     def _trouble(self, text: str) -> None:
         self.troubles.append(text)
         _log(text)
+
+
+def _without_path(name: str, error: OSError | GreenAIError) -> str:
+    """What went wrong, for the record, which holds no path of the user's."""
+    cause = error.__cause__ if isinstance(error, GreenAIError) else error
+    if isinstance(cause, OSError):
+        return f"The {name} cannot be written: {cause.strerror}."
+    return error.what if isinstance(error, GreenAIError) else str(error)
 
 
 def _the_same(figures: Figures) -> Figures:

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 from greenai import api
 from greenai.errors import GreenAIError, RecordError
 from greenai.exporters.portfolio import Entry
-from greenai.fleet.walking import MANIFEST, run_folders
+from greenai.fleet.places import place_of
+from greenai.fleet.walking import MANIFEST, OF_A_RUN
+from greenai.record.files import open_to_read
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from greenai.fleet.places import Place
 
 BLOCK_BYTES = 2**20
 
 
 def entries_of(
-    root: Path,
+    root: str | os.PathLike[str],
     first: dt.date | None = None,
     last: dt.date | None = None,
     **factors: Any,
@@ -27,7 +31,7 @@ def entries_of(
     """Every run below a folder that started within some days.
 
     Args:
-        root: A folder that holds runs, at any depth.
+        root: A folder or URL below which runs lie, at any depth.
         first: First day, in UTC; None is no bound.
         last: Last day, included.
         **factors: As for ``greenai.load``.
@@ -39,23 +43,23 @@ def entries_of(
     Raises:
         RecordError: No run lies below the folder.
     """
-    folders = list(run_folders(root))
-    if not folders:
+    place = place_of(root)
+    names = place.names()
+    if not names:
         raise RecordError(
             f"No run lies below {root}.",
             "There is nothing to report.",
             "name a folder that holds run folders",
-            path=root,
         )
-    entries = (_entry(folder, root, factors) for folder in folders)
+    entries = (_entry(place, name, factors) for name in names)
     return [entry for entry in entries if _within(entry, first, last)]
 
 
 def record_sha256(folder: Path) -> str:
     """Digest of what the record of a run consists of; files derived from it do not enter.
 
-    It is the digest of the lines that ``sha256sum`` prints for manifest.json and every file below
-    the folders of the ranks, sorted by name.
+    It is the digest of the lines that ``sha256sum`` prints for manifest.json and what every attempt
+    recorded (manifest.json, *.frames, events.jsonl), sorted by name; a copy has the same.
 
     Args:
         folder: The run folder.
@@ -63,28 +67,34 @@ def record_sha256(folder: Path) -> str:
     Returns:
         Hexadecimal digits; empty where a file cannot be read.
     """
-    ranks = (path for path in folder.glob("rank-*/**/*") if path.is_file())
     lines = []
     try:
-        for path in [folder / MANIFEST, *sorted(ranks)]:
+        found = {path.relative_to(folder).as_posix(): path for path in folder.glob("rank-*/*/*")}
+        ranks = [path for name, path in sorted(found.items()) if OF_A_RUN.fullmatch(name)]
+        for path in [folder / MANIFEST, *ranks]:
             digest = hashlib.sha256()
-            with path.open("rb") as file:
+            with os.fdopen(open_to_read(path), "rb") as file:
                 while block := file.read(BLOCK_BYTES):
                     digest.update(block)
             lines.append(f"{digest.hexdigest()}  {path.relative_to(folder).as_posix()}\n")
-    except OSError:
+    except (OSError, RecordError):  # missing, or a link
         return ""
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _entry(folder: Path, root: Path, factors: dict[str, Any]) -> Entry:
-    name = folder.relative_to(root).as_posix()
-    name = folder.resolve().name if name == "." else name
+def _entry(place: Place, name: str, factors: dict[str, Any]) -> Entry:
+    folder = None
     try:
-        summary, problem = api.load(folder, partial=True, **factors).summary(), ""
+        with place.at_hand(name) as folder:
+            shown = folder.resolve().name if name == "." else name
+            digest = record_sha256(folder)
+            summary, problem = api.load(folder, partial=True, **factors).summary(), ""
     except GreenAIError as error:
-        summary, problem = None, error.what.replace(f"{root}{os.sep}", "")
-    return Entry(name, summary, problem, record_sha256(folder))
+        if folder is None:
+            return Entry(name, None, error.what, "")
+        problem = error.what.replace(str(folder), shown)
+        return Entry(shown, None, problem, digest)
+    return Entry(shown, summary, problem, digest)
 
 
 def _within(entry: Entry, first: dt.date | None, last: dt.date | None) -> bool:

@@ -44,6 +44,13 @@ class Settings:
         metrics: Other ways out, and who may read the endpoint; see `greenai.outlets.Outlets`.
         warmup_s: Seconds of training at the start that comparisons leave out.
         resume: Whether to join the run that the folder already holds.
+        intensity_file: CSV of carbon intensity over time, which may foretell; live emissions then
+            take the intensity of the time of use. The record keeps the file's name alone.
+        total_steps: Optimizer steps of the whole run, for a forecast of its end; None is unknown.
+        budget_kwh: IT energy that the run was given, in kWh: shown, and it stops nothing.
+        budget_kg: Operational emissions that the run was given, in kg CO2e, likewise.
+        price_per_kwh: Price of a kWh, for a forecast in money.
+        currency: Of the price.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
         origins: Where each value came from: ``argument``, ``environment``, ``file``, ``default``.
     """
@@ -63,6 +70,12 @@ class Settings:
     metrics: Outlets = dataclasses.field(default_factory=Outlets)
     warmup_s: float = 0.0
     resume: bool = False
+    intensity_file: str | None = None
+    total_steps: float | None = None
+    budget_kwh: float | None = None
+    budget_kg: float | None = None
+    price_per_kwh: float | None = None
+    currency: str = ""
     codecarbon_check: bool = False
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -71,8 +84,12 @@ class Settings:
         host = self.metrics_address
         return f"{self.metrics.scheme}://{f'[{host}]' if ':' in host else host}:{port}/metrics"
 
-    def run_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
+    def run_folder(self, environment: Mapping[str, str] = os.environ, date: str = "") -> Path:
         """Fill in the folder's template.
+
+        Args:
+            environment: Names the job.
+            date: What all ranks of a launch take for ``{date}``; empty is the time of now.
 
         Raises:
             OrderError: The template names something else than the four fields.
@@ -86,7 +103,7 @@ class Settings:
             "project": _as_folder(self.project) or "default",
             "variant": _as_folder(self.variant) or "default",
             "job_id": _as_folder(job_id or "") or "local",
-            "date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+            "date": date or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
         }
         try:
             return Path(self.folder.format_map(fields)).expanduser()
@@ -226,6 +243,29 @@ def _pue(raw: Any, name: str) -> float:
     return value
 
 
+def _above_zero(raw: Any, name: str) -> float:
+    value = _number(raw, name)
+    if value <= 0:
+        raise OrderError(f"{name} is {value:g}.", hint=f"give {name} a number above 0")
+    return value
+
+
+def _price(raw: Any, name: str) -> float:
+    value = _number(raw, name)
+    if value < 0:
+        raise OrderError(f"{name} is {value:g}.", hint="give a price of at least 0")
+    return value
+
+
+def _intensity_file(raw: Any, name: str) -> str:
+    """Check the file at the desk: the sampler, which uses it, can only leave the figures out."""
+    from greenai.emitted import read_foretelling  # noqa: PLC0415 - loads numpy
+
+    path = _path(raw, name)
+    read_foretelling(path)
+    return str(Path(path).expanduser().absolute())
+
+
 def _table(raw: Any, name: str) -> str:
     """A table of ours by name: a path of the user's has no place in a record."""
     text, known = _text(raw, name), (grid.NEWEST, *grid.TABLES)
@@ -304,5 +344,11 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "metrics_address": _address,
     "warmup_s": _seconds,
     "resume": _flag,
+    "intensity_file": _intensity_file,
+    "total_steps": _above_zero,
+    "budget_kwh": _above_zero,
+    "budget_kg": _above_zero,
+    "price_per_kwh": _price,
+    "currency": _text,
     "codecarbon_check": _flag,
 }

@@ -13,6 +13,7 @@ from greenai.analysis.efficiency import flop_per_j, mfu
 from greenai.analysis.impacts import Factors
 from greenai.lens import ACTIVE, TOTAL, peak_of
 from greenai.merging import devices_counted, duration_s, launch_numbers, to_utc_ns
+from greenai.record.types import CHANGE
 from greenai.shortfalls import length_ns
 from greenai.units import NS_PER_S
 
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
     from greenai.merging import Part
     from greenai.run import Run
+    from greenai.sensors.base import Channel
+    from greenai.units import Ns
 
 S_PER_HOUR = 3600.0
+IDLE = ("idle_power_w",)
+"""Where a config says what the devices draw at rest, as the bench and the doctor find it."""
 SPREAD_MIN = 20
 """Steps from which on the 5 % quantile is not the smallest value."""
 
@@ -62,6 +67,7 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
         "step_energy_j": _spread(known["energy_j"]),
         "attribution": _shares(steps["attribution"]),
         "sensor_gain": given.sensor_gain,
+        "idle_j": (_positive(config, IDLE) or math.nan) * duration_s(run.parts),
         "impacts": impacts_of(run, given).to_json(),
         "phases": [
             {name: _plain(value) for name, value in row.items()}
@@ -84,9 +90,11 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
     """Devices that are counted, alike ones together: how each was metered, and for how long.
 
     ``coverage`` is the share of the attempts' time that readings cover; ``refresh_s`` is how
-    often the source changes its value.
+    often the source changes its value; ``sampling_s`` is the median time between the two reads
+    around a change of it, NaN where it never changed.
     """
     alike: dict[tuple[str, ...], list[tuple[Any, float]]] = {}
+    brackets: dict[tuple[str, ...], list[Ns]] = {}
     most = {id(one) for _, one in devices_counted(parts)}
     for part in parts:
         for one in part.energies.channels:
@@ -96,6 +104,7 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
             name = (channel.kind, channel.model or channel.device, channel.method, channel.trust)
             wanted_ns = length_ns(part) if id(one) in most else 0.0
             alike.setdefault(name, []).append((one, wanted_ns))
+            brackets.setdefault(name, []).append(_brackets_ns(part, channel))
     return [
         {
             "kind": kind,
@@ -104,6 +113,7 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
             "trust": trust,
             "count": len({one.channel.device_key for one, _ in found}),
             "refresh_s": max(one.channel.refresh_ns for one, _ in found) / NS_PER_S,
+            "sampling_s": _median_s(np.concatenate(brackets[kind, model, method, trust])),
             "energy_j": math.fsum(one.covered_j for one, _ in found),
             "coverage": _share(
                 math.fsum(one.covered_ns for one, _ in found), math.fsum(ns for _, ns in found)
@@ -111,6 +121,20 @@ def devices_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
         }
         for (kind, model, method, trust), found in sorted(alike.items())
     ]
+
+
+def _brackets_ns(part: Part, channel: Channel) -> Ns:
+    """Time between the reads around each change of a channel: when it was read, as far as kept."""
+    for one in part.attempt.readings:
+        if one.channel == channel:
+            spans_ns: Ns = one.t_hi_ns - one.t_lo_ns
+            changes: Ns = spans_ns[one.kind == CHANGE]
+            return changes
+    return np.array([], dtype=np.int64)
+
+
+def _median_s(spans_ns: Ns) -> float:
+    return float(np.median(spans_ns)) / NS_PER_S if len(spans_ns) else math.nan
 
 
 def attempts_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:

@@ -172,3 +172,39 @@ def test_a_report_takes_the_servers_and_the_prices_that_are_named(
     assert summary["impacts"]["cost"] == pytest.approx(summary["energy_j"] / 3.6e6 * 1.2 * 0.2)
     assert any(said.startswith("Embodied: 1 server") for said in summary["impacts"]["said"])
     assert "SCI per token" in page.read_text("utf-8")
+
+
+def test_a_factor_has_the_source_that_was_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--wue",
+        "0.4",
+        "--market-g-per-kwh",
+        "12",
+        "--source",
+        "market=PPA of a wind farm, 2026",
+    ]
+    code, said = shown(capsys, *words, "--source", "wue=the operator, 2025")
+    assert code == 0
+    assert "Market-based factor: 12 g/kWh, source: PPA of a wind farm, 2026." in said
+    assert "WUE: 0.4 l/kWh of IT energy, source: the operator, 2025." in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--source", "markt=x"], "did you mean market"),
+        (["--wue", "1", "--source", "wue="], "names no factor"),
+        (["--source", "price=x"], "without its value"),
+    ],
+)
+def test_a_source_of_nothing_is_refused(words: list[str], says: str) -> None:
+    with pytest.raises(OrderError, match=says):
+        cli.app(["impacts", str(RECORDED), *words], standalone_mode=False)
+
+
+def test_what_the_devices_would_have_used_at_rest_is_said_where_it_is_known() -> None:
+    run = greenai.load(RECORDED)
+    assert run.summary()["idle_j"] is None
+    run.record.manifest["config"]["idle_power_w"] = 80.0
+    summary = Run(run.record).summary()
+    assert summary["idle_j"] == pytest.approx(80.0 * summary["duration_s"])

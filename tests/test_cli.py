@@ -105,7 +105,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    names = ("report", "compare", "export", "doctor", "bench", "estimate", "scaling", "version")
+    names = ("report", "compare", "export", "doctor", "run", "bench", "estimate", "scaling")
     for name in names:
         assert f" {name} " in answer.stdout
 

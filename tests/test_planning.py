@@ -146,6 +146,8 @@ def test_hours_and_flops_tell_the_utilisation() -> None:
         ({"accelerator": "H1000"}, "did you mean H100"),
         ({"pue": 0.9}, "PUE is 0.9"),
         ({"pue": math.nan}, "PUE is NaN"),
+        ({"pue": -1.0}, "PUE is -1\\."),
+        ({"pue": (0.9, 1.2, 1.3)}, "PUE is 0.9"),
         ({"tokens": -1.0}, "tokens is -1"),
         ({"parameters": -7e9}, "parameters is -7e\\+09"),
         ({"accelerators": 0}, "accelerators is 0"),

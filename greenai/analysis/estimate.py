@@ -57,7 +57,7 @@ class Factor:
                 return
         elif 0 <= self.low <= self.mid <= self.high < math.inf:
             return
-        said = " - ".join(f"{value:g}" for value in values)
+        said = " - ".join(dict.fromkeys(f"{value:g}" for value in values))
         raise OrderError(
             f"{self.name} is {said}.",
             "Nothing can be worked out with it: it must be at least 0, and low <= mid <= high.",

@@ -77,8 +77,12 @@ class RunningAttribution:
         self.channels: list[Channel] = []
         self.phase_j = np.zeros((0, len(PHASES)))
         """Settled energy in joules, by primary channel and phase. Shape (channels, phases)."""
+        self.covered_ns = np.zeros(0)
+        """Settled time that the readings cover, by primary channel. Shape (channels,)."""
         self.power_w: list[float] = []
         """Latest power by primary channel; NaN while unknown."""
+        self.begin_ns: int | None = None
+        """Time of the first mark."""
         self.settled_ns: int | None = None
         """Time up to which everything is settled; None before anything is."""
         self._seen: list[Channel] = []
@@ -129,6 +133,7 @@ class RunningAttribution:
         self._newest_ns = [self._newest_ns[place] for place in kept] + [0] * len(added)
         self._booked_ns = [self._booked_ns[place] for place in kept] + [0] * len(added)
         self.power_w = [self.power_w[place] for place in kept] + [math.nan] * len(added)
+        self.covered_ns = np.append(self.covered_ns[kept], np.zeros(len(added)))
         more = np.zeros((len(added), len(PHASES)))
         self.phase_j = np.vstack([self.phase_j[kept], more])
         self._pending.choose(kept, len(added))
@@ -173,6 +178,7 @@ class RunningAttribution:
             return []
         series = [self._series(place) for place in range(len(self.channels))]
         begin_ns = self.settled_ns if self.settled_ns is not None else self._marks[0][0]
+        self.begin_ns = begin_ns if self.begin_ns is None else self.begin_ns
         end_ns = self._settleable_ns(series, closed=closed)
         if end_ns <= begin_ns and not closed:
             return []
@@ -266,7 +272,9 @@ class RunningAttribution:
             self.phase_j[place, UNATTRIBUTED] += self._late_j(place, one, run, begin_ns, end_ns)
             train_j[place] = np.bincount(cut.step[trains], segment_j[trains], minlength=count + 1)
             wait_j[place] = np.bincount(cut.step[waits], segment_j[waits], minlength=count + 1)
-            hidden = owned & ~is_covered(one, edges_ns[:-1], edges_ns[1:]) & (lengths_ns > 0)
+            covered = is_covered(one, edges_ns[:-1], edges_ns[1:])
+            self.covered_ns[place] += lengths_ns[covered].sum()
+            hidden = owned & ~covered & (lengths_ns > 0)
             unknown |= np.bincount(cut.step[hidden], minlength=count + 1) > 0
         own_ns = np.zeros(count + 1)
         own_ns += np.bincount(cut.step[owned], lengths_ns[owned], minlength=count + 1)

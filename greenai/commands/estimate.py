@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from greenai.analysis.estimate import Estimate
     from greenai.planning.budget import Best
     from greenai.planning.factors import Value
+    from greenai.planning.plan import Plan
 
 TRIPLE = 3
+EVER_NS = 2**63 - 1
 _RANGE = "One number, or low,mid,high."
 
 
@@ -90,10 +92,17 @@ def estimate(
         float | None, typer.Option(help="Best dense model within these emissions, kgCO2e.")
     ] = None,
     what_if: Annotated[
-        bool, typer.Option("--what-if", help="Also other places, accelerators, dense or sparse.")
+        bool,
+        typer.Option("--what-if", help="Also other places, start hours, hardware, kinds of model."),
     ] = False,
     at: Annotated[
         list[str] | None, typer.Option(help="COUNTRY or COUNTRY/REGION for --what-if; several.")
+    ] = None,
+    intensity_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --what-if: start hours in a CSV start_utc,end_utc,g_per_kwh; may lie ahead."
+        ),
     ] = None,
     validate: Annotated[
         bool, typer.Option("--validate", help="Show published runs worked out again.")
@@ -107,8 +116,8 @@ def estimate(
     if validate:
         _validation(json=json)
         return
-    if at and not what_if:
-        raise typer.BadParameter("--at names places for --what-if")
+    if (at or intensity_file) and not what_if:
+        raise typer.BadParameter("--at and --intensity-file are for --what-if")
     plan = planning.plan_of(
         parameters=parameters,
         active_parameters=active_parameters,
@@ -147,7 +156,11 @@ def estimate(
         return
     made = planning.estimate_plan(plan)
     others = alternatives.what_if(plan, at or alternatives.REGIONS) if what_if else []
-    _show(made, others, json=json)
+    notes: list[str] = []
+    if intensity_file is not None:
+        starts, notes = _starts(plan, intensity_file)
+        others = [*starts, *others]
+    _show(made, others, notes, json=json)
 
 
 def _measured(folder: Path) -> Any:
@@ -157,18 +170,28 @@ def _measured(folder: Path) -> Any:
     return calibration_of(load(folder))
 
 
-def _show(made: Estimate, others: list[tuple[str, str, Estimate]], *, json: bool) -> None:
+def _starts(plan: Plan, path: Path) -> tuple[list[tuple[str, str, Estimate]], list[str]]:
+    """Other start hours; what is planned lies ahead, so that rows of the future are welcome."""
+    from greenai.intensity_file import read_intensity  # noqa: PLC0415 - loads numpy
+    from greenai.planning.start_hours import other_starts  # noqa: PLC0415 - the same
+
+    return other_starts(plan, read_intensity(path, now_utc_ns=EVER_NS))
+
+
+def _show(
+    made: Estimate, others: list[tuple[str, str, Estimate]], notes: list[str], *, json: bool
+) -> None:
     from greenai.planning import text as estimate_text  # noqa: PLC0415 - help must not wait for it
 
     if json:
         changed = [{"changed": what, "to": to, **one.to_json()} for what, to, one in others]
-        _say_json({**made.to_json(), "what_if": changed})
+        _say_json({**made.to_json(), "what_if": changed, "what_if_notes": notes})
         return
     for line in estimate_text.estimate_lines(made):
         typer.echo(line)
     if others:
         typer.echo()
-        for line in estimate_text.alternatives_lines(made, others):
+        for line in (*estimate_text.alternatives_lines(made, others), *notes):
             typer.echo(line)
 
 

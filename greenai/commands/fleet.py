@@ -1,7 +1,8 @@
-"""The commands on many runs: make their index, and list those that fit a condition."""
+"""The commands on many runs: make their index, list those that fit, copy one to a URL."""
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations when it runs
 from typing import TYPE_CHECKING, Annotated
@@ -50,7 +51,7 @@ def index(
     rows = gather(place, compute=recompute, say=_progress)
     data = index_bytes(rows)
     if out is None:
-        place.write(INDEX_FILE, data)
+        place.put(INDEX_FILE, io.BytesIO(data))
     else:
         with replacing(out) as file:
             file.write(data)
@@ -150,3 +151,31 @@ def _progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of this machine.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="Where the run's folder shall be, as s3://bucket/runs/dense; "
+            "with / at its end, the folder that it shall be in.",
+        ),
+    ],
+) -> None:
+    """Copy the record of a run, finished or not, to a URL or to another folder.
+
+    The summary goes last: where it is, all is. Repeat the command to go on after a failure, or for
+    what was recorded since. Nothing is deleted, and no other run is overwritten. Credentials come
+    from the environment, as fsspec's file systems take them.
+    """
+    from greenai.fleet import push as pushing  # noqa: PLC0415 - help must come at once
+
+    done = pushing.push(run, url)
+    for notice in done.notices:
+        complain(notice, style="yellow")
+    typer.echo(
+        f"{len(done.copied)} files of {done.size_bytes} bytes copied, {done.kept} there already."
+    )
+    say_files([("run", pushing.target_of(run, url))])

@@ -15,6 +15,7 @@ from greenai.commands.factors import (
     Market,
     Price,
     PriceFile,
+    Sources,
     Wue,
     factors_of,
 )
@@ -51,6 +52,7 @@ def impacts(
     price_file: PriceFile = None,
     currency: Currency = "",
     device: DeviceNames = None,
+    source: Sources = None,
     parameters: Annotated[float | None, typer.Option(help="Of the model.")] = None,
     active_parameters: Annotated[float | None, typer.Option(help="That a token uses.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -72,6 +74,7 @@ def impacts(
         active_parameters=active_parameters,
         devices=device,
         price_file=price_file,
+        sources=source,
     )
     series = intensity_of(run, intensity_file, intensity, zone, partial=False)
     loaded = load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from greenai.commands.factors import (
     Market,
     Price,
     PriceFile,
+    Sources,
     Wue,
     factors_of,
 )
@@ -33,6 +34,8 @@ from greenai.commands.terminal import (
 from greenai.errors import OrderError, RecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from greenai.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
@@ -53,6 +56,18 @@ class Format(enum.StrEnum):
     json = "json"
     emissions = "emissions"
     model_card = "model-card"
+    openmetrics = "openmetrics"
+    boamps = "boamps"
+    gpai_form = "gpai-form"
+
+
+class Infrastructure(enum.StrEnum):
+    """What a BoAmps report calls what a run ran on."""
+
+    public_cloud = "publicCloud"
+    private_cloud = "privateCloud"
+    on_premise = "onPremise"
+    other = "other"
 
 
 class Training(enum.StrEnum):
@@ -64,14 +79,17 @@ class Training(enum.StrEnum):
 
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder; with --by one that holds runs.")
+        str,
+        typer.Argument(metavar="RUN", help="Run folder or URL; with --by one that holds runs."),
     ],
     html: Annotated[
         Path | None, typer.Option(help="Where to write the page; RUN/report.html where not given.")
     ] = None,
     md: Annotated[Path | None, typer.Option(help="Write the report as Markdown.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write it as JSON.")] = None,
-    pdf: Annotated[Path | None, typer.Option(help="Write it as PDF, by Chromium.")] = None,
+    pdf: Annotated[
+        Path | None, typer.Option(help="Write it as PDF, by Chromium or WeasyPrint.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="With --by: write the runs as CSV.")] = None,
     by: Annotated[
         str | None,
@@ -98,6 +116,7 @@ def report(
     currency: Currency = "",
     market: Market = None,
     device: DeviceNames = None,
+    source: Sources = None,
 ) -> None:
     """Show a run: energy, emissions, phases; and write the page with its plots.
 
@@ -107,6 +126,7 @@ def report(
     given = factors_of(
         wue=wue, ewif=ewif, price=price, currency=currency, market=market, devices=device,
         price_file=price_file,
+        sources=source,
     )  # fmt: skip
     if by is not None or first is not None or last is not None or csv is not None:
         if md or json or pdf or intensity_file or intensity or zone:
@@ -123,14 +143,18 @@ def report(
         return
     from greenai.api import load  # noqa: PLC0415 - help must not wait for pandas
     from greenai.exporters.report_terminal import run_report  # noqa: PLC0415 - the same
+    from greenai.fleet.places import at_hand, is_url  # noqa: PLC0415 - the same
 
-    series = intensity_of(run, intensity_file, intensity, zone, partial=partial)
-    loaded = load(
-        run, partial=partial, country=country, region=region, pue=pue, pue_source=pue_source,
-        intensity=series, intensity_table=intensity_table, factors=given,
-    )  # fmt: skip
-    console().print(run_report(loaded))
-    say_files(_write_report(loaded, run, html=html, md=md, json=json, pdf=pdf))
+    with at_hand(run) as folder:
+        series = intensity_of(folder, intensity_file, intensity, zone, partial=partial)
+        loaded = load(
+            folder, partial=partial, country=country, region=region, pue=pue,
+            pue_source=pue_source, intensity=series, intensity_table=intensity_table,
+            factors=given,
+        )  # fmt: skip
+        console().print(run_report(loaded))
+        page = html or (None if is_url(run) else folder / "report.html")
+        say_files(_write_report(loaded, page, named=html is not None, md=md, json=json, pdf=pdf))
 
 
 def export(
@@ -143,7 +167,14 @@ def export(
         Path | None, typer.Option(help="With model-card: the README.md to patch.")
     ] = None,
     training: Annotated[
-        Training | None, typer.Option(help="With model-card: what kind of training it was.")
+        Training | None,
+        typer.Option(help="With model-card and boamps: what kind of training it was."),
+    ] = None,
+    task_family: Annotated[
+        str, typer.Option(help="With boamps: family of the task, such as 'text generation'.")
+    ] = "",
+    infrastructure: Annotated[
+        Infrastructure | None, typer.Option(help="With boamps: what it ran on.")
     ] = None,
     partial: Partial = False,
     country: Country = None,
@@ -158,7 +189,10 @@ def export(
     """Write steps.csv and phases.csv, steps.parquet, or summary.json.
 
     `emissions` writes emissions.csv as CodeCarbon has it; `model-card` puts the emissions, in
-    grams, into the metadata of a Hugging Face model card on this disk.
+    grams, into the metadata of a Hugging Face model card on this disk; `openmetrics` writes
+    openmetrics.txt, the counters by time, for `promtool tsdb create-blocks-from openmetrics`;
+    `boamps` writes boamps.json as Boavizta has it; `gpai-form` writes the energy and compute fields
+    of the EU's form for general-purpose models, gpai-form.md and gpai-form.json.
     """
     if Format.model_card in formats and card is None:
         raise OrderError(
@@ -182,28 +216,74 @@ def export(
 
         write_emissions(loaded, path := (out or run) / "emissions.csv")
         written.append(("file", path))
+    if Format.openmetrics in formats:
+        from greenai.backfill import courses_of  # noqa: PLC0415 - loads pandas
+        from greenai.exporters.openmetrics import FILE, write_openmetrics  # noqa: PLC0415
+
+        write_openmetrics(path := (out or run) / FILE, courses_of(loaded))
+        written.append(("file", path))
     if Format.model_card in formats and card is not None:
         from greenai.exporters.model_card import card_metadata, patch_card  # noqa: PLC0415 - extra
 
         patch_card(card, card_metadata(loaded.summary(), training.value if training else None))
         written.append(("card", card))
+    written.extend(
+        ("file", path)
+        for path in _write_forms(
+            loaded,
+            out or run,
+            formats,
+            training=training,
+            family=task_family,
+            infrastructure=infrastructure,
+        )
+    )
     say_files(written)
 
 
+def _write_forms(
+    loaded: Run,
+    folder: Path,
+    formats: list[Format],
+    *,
+    training: Training | None,
+    family: str,
+    infrastructure: Infrastructure | None,
+) -> Iterator[Path]:
+    """Write the forms of others that were asked for."""
+    from greenai.exporters import boamps, files, gpai_form  # noqa: PLC0415 - loads pandas
+
+    if Format.boamps in formats:
+        report = boamps.boamps_report(
+            loaded,
+            family=family,
+            infrastructure=infrastructure.value if infrastructure is not None else "",
+            stage="finetuning" if training is Training.fine_tuning else "training",
+            published_utc=datetime.now(UTC).isoformat(),
+        )
+        files.write_json(path := folder / "boamps.json", report)
+        yield path
+    if Format.gpai_form in formats:
+        files.write_text(path := folder / "gpai-form.md", gpai_form.gpai_markdown(loaded))
+        yield path
+        files.write_json(path := folder / "gpai-form.json", gpai_form.gpai_json(loaded))
+        yield path
+
+
 def _write_report(
-    loaded: Run, run: Path, *, html: Path | None, md: Path | None, json: Path | None,
+    loaded: Run, page: Path | None, *, named: bool, md: Path | None, json: Path | None,
     pdf: Path | None,
 ) -> list[tuple[str, Path]]:  # fmt: skip
     """Write the page, and the other forms that were asked for."""
     from greenai.exporters import files, report_html, report_markdown  # noqa: PLC0415 - pandas
 
     written = []
-    page = html or run / "report.html"
     try:
-        report_html.write_report(loaded, page)
-        written.append(("page", page))
+        if page is not None:
+            report_html.write_report(loaded, page)
+            written.append(("page", page))
     except RecordError as error:
-        if html is not None:
+        if named:
             raise
         complain(f"{error.what} Use --html to write the page elsewhere.", style="yellow")
     if md is not None:
@@ -221,7 +301,7 @@ def _write_report(
 
 
 def _report_many(
-    root: Path,
+    root: str,
     by: str,
     first: datetime | None,
     last: datetime | None,
@@ -243,7 +323,7 @@ def _report_many(
     console().print(sheet_report(portfolio.groups_sheet(entries, keys)))
     written = []
     if html is not None:
-        title = root.resolve().name or str(root)
+        title = Path(root).name if "://" in root else Path(root).resolve().name or root
         portfolio.write_runs_page(html, title, entries, keys)
         written.append(("page", html))
     if csv is not None:

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 RANK = re.compile(r"rank-\d{1,6}")
+OF_A_RUN = re.compile(
+    r"launches/run_id\.txt|manifest\.json|"
+    r"rank-\d{1,6}/attempt-[A-Za-z0-9._-]{1,160}/"
+    r"(manifest\.json|events\.jsonl|marks\.frames|readings\.frames|codecarbon_check\.json)"
+)
+"""Files that a record consists of, as seen from its folder; nothing else is copied as such."""
+DERIVED = ("steps.csv", "steps.parquet", "phases.csv", "subphases.csv")
+"""Files worked out from a record that are copied with it; summary.json comes after them."""
 
 
 def run_folders(root: Path) -> Iterator[Path]:

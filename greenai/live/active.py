@@ -6,7 +6,9 @@ import contextlib
 import itertools
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from greenai.errors import OrderError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,13 +16,62 @@ if TYPE_CHECKING:
     from greenai.live.tracker import Tracker
 
 _TRACKERS: weakref.WeakValueDictionary[int, Tracker] = weakref.WeakValueDictionary()
-"""By the order in which they were started."""
+"""In the order in which they were started."""
 _ORDER = itertools.count()
 
 
 def enter(tracker: Tracker) -> None:
     """Take in a tracker that has started."""
     _TRACKERS[next(_ORDER)] = tracker
+
+
+def latest() -> Tracker | None:
+    """Tracker that meters this process; None where none does."""
+    return next((one for one in reversed(list(_TRACKERS.values())) if one.active), None)
+
+
+def refuse_second() -> None:
+    """Refuse a run while this process meters another.
+
+    Raises:
+        OrderError: It does. Both records would hold all of the energy.
+    """
+    other = latest()
+    if other is not None:
+        raise OrderError(
+            f"This process is being metered already, into {other.run_folder}.",
+            "A second record would hold the same energy, and their sum would count it twice.",
+            "mark a part of a run by greenai.phase, or end the other run first: greenai.stop()",
+        )
+
+
+def step(**facts: Any) -> None:
+    """Mark that an optimizer step ends here, by the tracker that meters this process.
+
+    Without one nothing happens, so a training may mark its steps whether it is metered or not.
+
+    Args:
+        **facts: As of ``Tracker.step``: tokens, samples, loss, batches, flops, index, epoch.
+
+    Example:
+        >>> import greenai
+        >>> greenai.step(tokens=512, loss=0.5)
+    """
+    tracker = latest()
+    if tracker is not None:
+        tracker.step(**facts)
+
+
+def stop() -> None:
+    """End the run that this process meters; nothing happens where there is none.
+
+    Example:
+        >>> import greenai
+        >>> greenai.stop()
+    """
+    tracker = latest()
+    if tracker is not None:
+        tracker.stop()
 
 
 @contextlib.contextmanager
@@ -42,7 +93,7 @@ def phase(name: str) -> Iterator[None]:
         >>> with greenai.phase("forward"):
         ...     loss = 0.5
     """
-    tracker = next((one for _, one in sorted(_TRACKERS.items(), reverse=True) if one.active), None)
+    tracker = latest()
     if tracker is None:
         yield
         return

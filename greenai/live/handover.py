@@ -39,6 +39,8 @@ def run_facts(run_id: str, settings: Settings, config: Mapping[str, Any]) -> dic
     values.pop("metrics")  # paths and addresses of the site's
     if values["sensors"] is not None:  # a replayed run is named by its path, which stays here
         values["sensors"] = [name.partition(":")[0] for name in values["sensors"]]
+    if values["intensity_file"] is not None:
+        values["intensity_file"] = Path(values["intensity_file"]).name
     return {
         "run_id": run_id,
         "project": settings.project,
@@ -72,6 +74,8 @@ def attempt_facts(
         "local_rank": launch.local_rank,
         "world_size": launch.world_size,
         "restarts": launch.restarts,
+        "node_rank": launch.node_rank,
+        "array_task": launch.array_task,
         "started_utc": datetime.now(UTC).isoformat(),
         "host": host_id(),
         "warmup_s": settings.warmup_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import threading
@@ -190,11 +191,17 @@ class Sampler:
         """How late the latest wakes of all sensor threads were, sorted."""
         return sorted(late for thread in self.sensing for late in tuple(thread.lateness_ns))
 
+    def late_p95_s(self) -> float:
+        """95th percentile of how late the latest wakes were; NaN before the first."""
+        late = sorted(one for thread in self.sensing for one in thread.latest_lateness_ns())
+        return late[len(late) * 95 // 100] / NS_PER_S if late else math.nan
+
     def _wait(self, seconds: float) -> str:
         """Sleep until the next tick, or until asked; ``parent_died`` when the training is gone."""
         parent = [] if self._parent_descriptor is None else [self._parent_descriptor]
-        ready, _, _ = select.select([self._bell, *parent], [], [], seconds)
-        if self._bell in ready:
+        bell = self._bell.fileno()
+        ready, _, _ = select.select([bell, *parent], [], [], seconds)
+        if bell in ready:
             self._asked = bool(self._bell.read(4096))
         if parent:
             return "parent_died" if parent[0] in ready else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -35,6 +36,7 @@ CLOSING_NS = 250_000_000
 """After stop the next change of a counter is awaited for this long."""
 CLOSING_POLL_NS = 2_000_000
 LATENESS_KEPT = 2048
+LATENESS_SHOWN = 256
 
 
 class ChangePoints:
@@ -158,6 +160,10 @@ class Sensing(threading.Thread):
         """Ask for a last reading now and for the first change of each counter after ``stop_ns``."""
         self._stop_ns = stop_ns
         self._asked.set()
+
+    def latest_lateness_ns(self) -> list[int]:
+        """How late the latest few hundred wakes were: sorting all of them would make one late."""
+        return list(itertools.islice(reversed(self.lateness_ns.copy()), LATENESS_SHOWN))
 
     def run(self) -> None:
         """Open, read until stopped, close."""

@@ -61,6 +61,16 @@ class Totals:
         steps: Number of settled optimizer steps.
         settled_step: Index of the latest settled step; NaN while there is none.
         settled_ns: Monotonic time up to which every device has been read.
+        forecast_energy_low_j: IT energy at the end of the run: lower bound, 95 %; NaN while
+            nothing can be foreseen, as for all that follow.
+        forecast_energy_j: Best guess of it.
+        forecast_energy_high_j: Upper bound.
+        forecast_co2e_low_g: Operational emissions at the end of the run: lower bound.
+        forecast_co2e_g: Best guess of them.
+        forecast_co2e_high_g: Upper bound.
+        forecast_cost_low: Money at the end of the run, where a price was given: lower bound.
+        forecast_cost: Best guess of it.
+        forecast_cost_high: Upper bound.
         closed: Whether the sampler has read for the last time.
     """
 
@@ -75,6 +85,15 @@ class Totals:
     steps: float = math.nan
     settled_step: float = math.nan
     settled_ns: float = math.nan
+    forecast_energy_low_j: float = math.nan
+    forecast_energy_j: float = math.nan
+    forecast_energy_high_j: float = math.nan
+    forecast_co2e_low_g: float = math.nan
+    forecast_co2e_g: float = math.nan
+    forecast_co2e_high_g: float = math.nan
+    forecast_cost_low: float = math.nan
+    forecast_cost: float = math.nan
+    forecast_cost_high: float = math.nan
     closed: bool = False
 
     @property

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from greenai.errors import OrderError
@@ -109,8 +108,8 @@ class Tracker:
     ) -> None:
         self.settings = settings
         self.launch = launch(rank=rank, local_rank=local_rank, world_size=world_size)
-        self.run_id = resume_run_id or uuid.uuid4().hex
-        self.run_folder = settings.run_folder()
+        self.run_folder = settings.run_folder(date=self.launch.date)
+        self.run_id = resume_run_id or self.launch.new_run_id(self.run_folder)
         self._config = plain_config(config or {})
         self._framework = framework
         self._evidence = evidence or ("a restored checkpoint" if resume_run_id else None)
@@ -143,13 +142,14 @@ class Tracker:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
 
         Raises:
-            OrderError: The tracker was started before.
+            OrderError: The tracker was started before, or another meters this process.
             RecordError: The run folder cannot be used.
         """
         if self._started:
             raise OrderError(
                 "This tracker was started before.", hint="make a new one for another run"
             )
+        active.refuse_second()
         self._started = True
         evidence = restart_evidence(self.launch, self.settings, self._evidence)
         claim = claim_run(self.run_folder, self.run_id, self.launch, evidence=evidence)
@@ -168,6 +168,7 @@ class Tracker:
                 "sensors": sensor_names(self.settings.sensors, self.launch.local_rank),
                 "devices": self.settings.devices,
                 "parent_pid": os.getpid(),
+                "intensity_file": self.settings.intensity_file,
                 "metrics_port": self.settings.metrics_port,
                 "metrics_address": self.settings.metrics_address,
                 "metrics": self.settings.metrics.to_json(),

@@ -58,6 +58,18 @@ def given(name: str, value: Value | None, absent: str) -> Factor:
     return unknown(name, absent) if value is None else _value(name, value)
 
 
+def pue(plan: Plan) -> Factor:
+    """Site energy over IT energy; refused below 1, with the nearest valid value."""
+    least = min(plan.pue) if isinstance(plan.pue, tuple) else plan.pue
+    if least is not None and least < 1:
+        raise OrderError(
+            f"PUE is {least:g}.",
+            "A site cannot draw less than its computers do; emissions would come out wrong.",
+            "give facility energy divided by IT energy, at least 1",
+        )
+    return given("PUE", plan.pue, "No PUE was given: energy and emissions are those of IT.")
+
+
 def flops(plan: Plan, notes: list[str]) -> Factor:
     """Training FLOPs of the plan; a missing attention term goes to the notes."""
     if plan.architecture is None or plan.tokens is None:

@@ -116,9 +116,7 @@ def estimate_plan(plan: Plan) -> Estimate:
         accelerators=factors.given(
             "accelerators", plan.accelerators, "The number is not given: wall time is unknown."
         ),
-        pue=factors.given(
-            "PUE", plan.pue, "No PUE was given: energy and emissions are those of IT."
-        ),
+        pue=factors.pue(plan),
         intensity_g_per_kwh=factors.intensity(plan, notes),
         embodied_g_per_hour=factors.embodied(chosen),
         wue_l_per_kwh=factors.given(

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 500_000_000
 """Of one file; two months of eight GPUs have as many."""
+ROWS_FREE = 5_000_000
+"""Above that a row takes at least a byte of its file (9 are usual): a file of a few bytes that
+unpacks to gigabytes was made up."""
 EVENTS_BYTES_MAX = 64 * 2**20
+EVENTS_MAX = 500_000
 
 Columns = TypeVar("Columns")
 
@@ -106,9 +110,10 @@ def _frames(
         anchors[anchor.monotonic_ns] = anchor
         decoded.append(columns)
         rows += _size(columns)
-        if rows > ROWS_MAX:
+        rows_max = min(ROWS_MAX, max(ROWS_FREE, reader.size_bytes))
+        if rows > rows_max:
             raise RecordError(
-                f"{path} has more than {ROWS_MAX} rows.", "It is not read.", path=path
+                f"{path} has more than {rows_max} rows.", "It is not read.", path=path
             )
     damage = damage or reader.damage
     if damage is not None:
@@ -209,6 +214,8 @@ def _events(path: Path, problems: list[str], *, partial: bool) -> list[dict[str,
         problems.append(
             f"{path.name} ends in a line that was not finished: {len(rest)} bytes are left out."
         )
+    if len(lines) > EVENTS_MAX:
+        raise RecordError(f"{path} has more than {EVENTS_MAX} lines.", "It is not read.", path=path)
     events: list[dict[str, Any]] = []
     offset = 0
     for line in lines:

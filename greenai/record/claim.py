@@ -3,7 +3,7 @@
 A folder that is taken holds a folder ``launches``, with one entry a launch and the run's id::
 
     <run>/launches/run_id.txt
-    <run>/launches/<launch_id>/                 one a launch, made by whichever rank comes first
+    <run>/launches/<launch_id>/of-N/            one a launch, made by whichever rank comes first
     <run>/rank-R/attempt-<launch_id>/           one a process, made by that process
 
 Nobody waits for anybody. ``launches`` is made beside its place, complete with the run's id and the
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 RESUME_ASKED = "resume=True"
 """The evidence that joins the named folder, whatever run is in it."""
 
-_LAUNCHES = "launches"
-_RUN_ID = "run_id.txt"
+LAUNCHES = "launches"
+RUN_ID_FILE = "run_id.txt"
+_OF = "of-"
 _SIBLINGS_MAX = 10_000
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -58,8 +59,12 @@ class Launch(Protocol):
         """Global rank."""
 
     @property
-    def restarts(self) -> int:
-        """How often the launcher has restarted the job."""
+    def world_size(self) -> int:
+        """Number of ranks of the launch."""
+
+    @property
+    def earlier(self) -> str:
+        """Pattern of the ids of earlier starts of the same job; empty where there were none."""
 
     @property
     def shared(self) -> bool:
@@ -119,7 +124,8 @@ def claim_run(folder: Path, run_id: str, launch: Launch, *, evidence: str | None
         folder = folder.resolve()
     named = folder.with_name(f"{folder.name}-rank-{launch.rank}") if alone else folder
     try:
-        claim = _joined(named, run_id, launch, evidence) or _new(named, run_id, launch)
+        again = evidence is not None
+        claim = _joined(named, run_id, launch, evidence) or _new(named, run_id, launch, again=again)
     except OSError as error:
         raise RecordError(
             f"{folder} cannot be used: {error.strerror or error}.",
@@ -146,7 +152,7 @@ def run_id_of(folder: Path) -> str | None:
     Raises:
         RecordError: It is no plain word, or the manifest is damaged.
     """
-    path = folder / _LAUNCHES / _RUN_ID
+    path = folder / LAUNCHES / RUN_ID_FILE
     if path.is_file() and not path.parent.is_symlink():
         with os.fdopen(open_to_read(path), "rb") as file:
             text = file.read(256).decode("ascii", errors="replace").strip()
@@ -170,29 +176,33 @@ def _joined(folder: Path, run_id: str, launch: Launch, evidence: str | None) -> 
             return None
         if not known:
             continue
-        fits = (
-            known == run_id
-            or _holds(candidate, launch)
-            or (launch.restarts > 0 and launch.shared and _holds_earlier_start(candidate, launch))
-            or (evidence == RESUME_ASKED and candidate == folder)
-        )
-        if fits:
-            (candidate / _LAUNCHES / launch.launch_id).mkdir(parents=True, exist_ok=True)
-            attempt = _attempt(candidate, launch, again=True)
+        own = known == run_id or (evidence == RESUME_ASKED and candidate == folder)
+        if own or _holds(candidate, launch) or _holds_earlier_start(candidate, launch):
+            attempt = _attempt(candidate, launch, again=own)
+            if attempt is None and not own:
+                continue  # this process began another run there: its restart belongs to that one
+            _enter(candidate / LAUNCHES, launch)
             notice = f"Continues run {known} in {candidate}, because of {evidence}."
             return _claim(candidate, known, attempt, launch, notice)
     return None
 
 
-def _new(folder: Path, run_id: str, launch: Launch) -> Claim:
-    """Take the first folder that is free, or that another rank of this launch has taken."""
+def _new(folder: Path, run_id: str, launch: Launch, *, again: bool) -> Claim:
+    """Take the first folder that is free, or that another rank of this launch has taken.
+
+    Ranks of a launch name their run alike. Where they run several in turn in one folder, each as
+    a process of its own, they name all of them alike: from the second on a number is added.
+    """
+    runs = 1
     for candidate in _candidates(folder):
-        _take(candidate, run_id, launch)
+        number = f"-{runs}" if runs > 1 and not again else ""
+        _take(candidate, f"{run_id}{number}", launch)
         known = run_id_of(candidate)
         if known is None or not _holds(candidate, launch):
             continue
         attempt = _attempt(candidate, launch, again=False)
         if attempt is None:
+            runs += 1
             continue
         notice = None
         if candidate != folder:
@@ -220,15 +230,37 @@ def _candidates(folder: Path) -> Iterator[Path]:
         yield folder.with_name(f"{folder.name}-{number}")
 
 
+def _enter(launches: Path, launch: Launch) -> None:
+    """Leave the launch, and of how many ranks it is, among the launches of a run.
+
+    Raises:
+        OSError: The launches are a link, which could lead anywhere.
+    """
+    if launches.is_symlink():
+        raise OSError(f"{launches.name} is a link")
+    (launches / launch.launch_id / f"{_OF}{launch.world_size}").mkdir(parents=True, exist_ok=True)
+
+
 def _holds(folder: Path, launch: Launch) -> bool:
-    return (folder / _LAUNCHES / launch.launch_id).is_dir()
+    """Whether the launch has begun in a folder.
+
+    An id that is used once more by a launch of another size is not this launch: its ranks must
+    not fill the places that an earlier one left free.
+    """
+    entry = folder / LAUNCHES / launch.launch_id
+    if not entry.is_dir():
+        return False
+    sizes = [one.name for one in entry.glob(f"{_OF}*")]
+    return not sizes or f"{_OF}{launch.world_size}" in sizes
 
 
 def _holds_earlier_start(folder: Path, launch: Launch) -> bool:
-    """Whether an earlier start of the same job is among the launches: ``job-0`` for ``job-1``."""
-    job, _, _ = launch.launch_id.rpartition("-")
-    starts = (folder / _LAUNCHES / f"{job}-{number}" for number in range(launch.restarts))
-    return any(start.is_dir() for start in starts)
+    """Whether an earlier start of the same job is among the launches."""
+    if not launch.earlier or not launch.shared:
+        return False
+    pattern = re.compile(launch.earlier)
+    entries = (folder / LAUNCHES).glob("*/")
+    return any(one.name != launch.launch_id and pattern.fullmatch(one.name) for one in entries)
 
 
 def _take(folder: Path, run_id: str, launch: Launch) -> None:
@@ -238,12 +270,12 @@ def _take(folder: Path, run_id: str, launch: Launch) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if run_id_of(folder) is not None:
         return
-    beside = folder / f".{_LAUNCHES}-{uuid4().hex}"
+    beside = folder / f".{LAUNCHES}-{uuid4().hex}"
     beside.mkdir()
     try:
-        (beside / launch.launch_id).mkdir()
-        (beside / _RUN_ID).write_text(f"{run_id}\n", encoding="ascii")
-        beside.rename(folder / _LAUNCHES)
+        _enter(beside, launch)
+        (beside / RUN_ID_FILE).write_text(f"{run_id}\n", encoding="ascii")
+        beside.rename(folder / LAUNCHES)
     except OSError as error:
         # Another process was first; whose the folder is, is looked up next.
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:

@@ -48,7 +48,8 @@ SCALES = (0, 1_000, 1_000_000, 1)
 """What a value's integer is divided by, by scale code; code 0 stores the 64 bits themselves."""
 
 _EXACT_MAX = 2.0**53
-_TIME_MAX_NS = 2**62
+_TIME_MAX_NS = 2**61
+"""73 years of uptime; with a UTC below 2**62 no sum of clocks overflows an int64."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

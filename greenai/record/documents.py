@@ -52,7 +52,9 @@ def parse_object(data: bytes, path: Path) -> dict[str, Any]:
         RecordError: It is no JSON object, or one that is too deep.
     """
     try:
-        plain = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        plain = json.loads(
+            data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_object
+        )
         _check(plain)
     except (ValueError, RecursionError) as error:
         refuse(path, f"it is no JSON that can be read ({error})")
@@ -95,6 +97,14 @@ def _check(plain: Any) -> None:
         if not level:
             return
     raise ValueError(f"deeper than {DEPTH_MAX}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs; one key twice would mean two things to two readers."""
+    plain = dict(pairs)
+    if len(plain) != len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return plain
 
 
 def _no_constant(word: str) -> NoReturn:

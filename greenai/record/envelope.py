@@ -29,6 +29,8 @@ ROWS_MAX = 65_536
 _COLUMN = "rows"
 _KEY = b"greenai"
 _META = re.compile(rb"([a-z]{1,16}) (-?\d{1,19}) (-?\d{1,19}) (-?\d{1,19})")
+_CLOCKS_MAX_NS = (2**61, 2**62, 2**61)
+"""Monotonic, UTC (the year 2116) and boottime: within these no sum of clocks overflows."""
 _HEADER_BYTES_MAX = 4096
 _LEVEL = 9
 """Of zstd: closing a second of eight GPUs takes 52 µs, 18 more than with level 3, for 3 % less
@@ -204,7 +206,7 @@ def _anchor(content: str, meta: bytes) -> Anchor:
     if parts is None or parts[1].decode() != content:
         raise _refused(f"it does not hold {content}")
     clocks = [int(part) for part in parts.groups()[1:]]
-    if any(abs(clock) >= 2**63 for clock in clocks):
+    if any(abs(clock) >= most for clock, most in zip(clocks, _CLOCKS_MAX_NS, strict=True)):
         raise _refused("its clock anchor is out of range")
     return Anchor(*clocks)
 

@@ -39,6 +39,7 @@ __all__ = [
 MANIFEST = "manifest.json"
 NAMES_MAX = 65_536
 CHANNELS_MAX = 4096
+WHOLE_MAX = 2**53
 
 
 def write_run_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -135,6 +136,8 @@ def read_attempt_manifest(folder: Path) -> dict[str, Any]:
     _require(path, manifest, "rank", int)
     _require(path, manifest, "channels", list)
     _require(path, manifest, "names", list)
+    for name in ("refused", "sensors_wanted", "devices_wanted"):
+        _require(path, manifest, name, list, type(None), default=None)
     _require(path, manifest, "started_utc", str, type(None), default=None)
     if len(manifest["names"]) > NAMES_MAX or not all(
         isinstance(name, str) for name in manifest["names"]
@@ -198,13 +201,18 @@ def _channel(plain: Any, position: int, path: Path) -> Channel:
         or type(channel.refresh_ns) is not int
         or not 0 <= channel.refresh_ns < 2**62
         or not all(type(getattr(channel, word)) is str for word in words)
-        or not (wrap_j is None or (type(wrap_j) in {int, float} and wrap_j > 0))
-        or type(power_max_w) not in {int, float}
+        or not (wrap_j is None or (_is_number(wrap_j) and wrap_j > 0))
+        or not _is_number(power_max_w)
         or power_max_w < 0
         or not all(_is_share(share) for share in (channel.slice_share, channel.seen_share))
     ):
         refuse(path, f"{where} is none that this greenai knows")
     return channel
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that fits a float exactly enough; a JSON integer has any length."""
+    return type(value) is float or (type(value) is int and abs(value) <= WHOLE_MAX)
 
 
 def _is_share(value: Any) -> bool:

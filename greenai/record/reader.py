@@ -47,7 +47,7 @@ def open_record(path: str | os.PathLike[str], *, partial: bool = False) -> Recor
     problems: list[str] = []
     manifest = _run_manifest(folder, problems)
     found = []
-    for rank, attempt_folder in _attempt_folders(folder):
+    for rank, attempt_folder in attempt_folders(folder):
         try:
             attempt = open_attempt(attempt_folder, partial=partial)
             if attempt is not None:
@@ -122,7 +122,7 @@ def _run_manifest(folder: Path, problems: list[str]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "run_id": run_id, "variant": "", "config": {}}
 
 
-def _attempt_folders(folder: Path) -> Iterator[tuple[int, Path]]:
+def attempt_folders(folder: Path) -> Iterator[tuple[int, Path]]:
     """Rank and folder of every attempt; a link in the place of a folder is refused."""
     count = 0
     for rank_folder in sorted(folder.glob("rank-*")):

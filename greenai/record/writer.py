@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenai.errors import OrderError
 from greenai.record.columns import encode_marks, encode_readings
+from greenai.record.discretion import discreet, discreet_json
 from greenai.record.documents import plain_json
 from greenai.record.envelope import ROWS_MAX
 from greenai.record.files import append_bytes, open_to_append, replace_file
@@ -108,7 +109,8 @@ class RecordWriter:
         Raises:
             OSError: The disk refuses it.
         """
-        event = {**plain_json(facts), "t_ns": int(t_ns), "what": what, "reason": reason}
+        facts, reason = discreet_json(plain_json(facts)), discreet(reason)
+        event = {**facts, "t_ns": int(t_ns), "what": what, "reason": reason}
         line = json.dumps(event, allow_nan=False)
         if len(line) >= EVENT_BYTES_MAX:
             line = json.dumps({"t_ns": int(t_ns), "what": what[:80], "reason": reason[:1000]})
@@ -130,7 +132,8 @@ class RecordWriter:
         if self._continued:
             channels, positions = _merged(self._channels, channels)
             self._channels, self._positions = channels, positions
-        write_manifest(self.folder, {**manifest, "channels": channels})
+        refused = discreet_json(plain_json(list(manifest.get("refused", ()))))
+        write_manifest(self.folder, {**manifest, "channels": channels, "refused": refused})
 
     def write_live(self, live: Mapping[str, Any]) -> None:
         """Replace live.json; unknown numbers become null.

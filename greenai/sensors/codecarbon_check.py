@@ -107,6 +107,7 @@ def write(folder: Path, found: Any, start_ns: int, end_ns: int) -> None:
         "gpu_kwh": float(found.gpu_energy),
         "ram_kwh": float(found.ram_energy),
     }
-    part = folder / f"{FILE}.part"
-    part.write_text(json.dumps(plain), encoding="utf-8")
+    part = folder / f".{FILE}.{os.getpid()}"
+    with part.open("x", encoding="utf-8") as file:  # a link in its place is not written through
+        json.dump(plain, file)
     part.replace(folder / FILE)

@@ -118,11 +118,13 @@ def open_pdu(name: str, proc: str = "/proc", number: int = 1) -> tuple[list[Sens
             file.seek(max(0, end - READ_BYTES))
             rest = len(file.read().rpartition(b"\n")[2])  # of a line that is still being written
     except OSError as error:
-        reason = f"The readings of the PDU cannot be read: {path} ({error.strerror or error})."
-        return [], [Refusal("pdu", reason, f"let it be written to {path}: {FORM}")]
+        reason = f"The readings of the PDU cannot be read: {path.name} ({error.strerror or error})."
+        return [], [Refusal("pdu", reason, f"let it be written to the file named: {FORM}")]
     columns = _columns_of(next(csv.reader([head]), []))
     if columns is None:
-        reason = f"{path} begins with {head.strip()[:60]!r}, which names no columns utc and watts."
+        reason = (
+            f"{path.name} begins with {head.strip()[:60]!r}, which names no columns utc and watts."
+        )
         return [], [Refusal("pdu", reason, FORM)]
     device = f"pdu-{path.stem}" if number == 1 else f"pdu-{path.stem}-{number}"
     key = f"{host_id(proc)}/{device}"

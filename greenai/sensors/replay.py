@@ -90,7 +90,9 @@ def open_replay(folder: str, speed: float = 1.0) -> tuple[list[Sensor], list[Ref
     try:
         record = open_record(Path(folder), partial=True)
     except GreenAIError as error:
-        return [], [Refusal("replay", error.what, error.hint)]
+        # A refusal stands in the record, and whose folders there are is nobody's business.
+        reason = error.what.replace(folder, "the recorded run")
+        return [], [Refusal("replay", reason, "give the folder of a recorded run: replay:FOLDER")]
     latest = max((attempt.attempt for attempt in record.attempts), default=0)
     taken: set[tuple[str, str, str]] = set()
     sensors: list[Sensor] = []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import greenai.callbacks.trainers
+from greenai.live.launch import Launch
 from greenai.live.shared import Totals
+from greenai.metrics import PLANNED_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,16 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(advice))
 
 
-@dataclass(frozen=True)
-class Launched:
-    """What the callback needs of a launch: an id that the ranks can share."""
-
-    launch_id: str = "launch"
-    rank: int = 0
-    world_size: int = 1
-    shared: bool = False
-
-
 class RecordingTracker:
     """Keeps every call instead of marking; stands in for greenai.live.tracker.Tracker."""
 
@@ -54,8 +45,9 @@ class RecordingTracker:
         self.facts = facts
         self.run_id = facts["resume_run_id"] or f"run{id(self)}"
         self.run_folder = settings.run_folder()
-        self.launch = Launched()
+        self.launch = Launch("launch")
         self.calls: list[tuple[Any, ...]] = []
+        self.planned: list[float] = []
         self.active = False
         self.known = Totals(steps=0.0)
 
@@ -87,7 +79,10 @@ class RecordingTracker:
         self.calls.append(("step", facts))
 
     def value(self, name: str, value: float, index: int) -> None:
-        self.calls.append(("value", name, value, index))
+        if name == PLANNED_STEPS:
+            self.planned.append(value)
+        else:
+            self.calls.append(("value", name, value, index))
 
     def totals(self) -> Totals:
         return self.known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -74,4 +75,24 @@ def test_figures_for_loggers_leave_out_what_is_unknown() -> None:
         "greenai/operational_co2e_g": 114.0,
         "greenai/j_per_token": 7.0,
         "greenai/settled_step": 49,
+    }
+
+
+def test_the_end_that_is_foreseen_is_logged_in_kwh_kg_and_money() -> None:
+    totals = dataclasses.replace(
+        KNOWN,
+        settled_step=9.0,
+        forecast_energy_low_j=3.6e6,
+        forecast_energy_j=7.2e6,
+        forecast_energy_high_j=1.08e7,
+        forecast_co2e_g=500.0,
+        forecast_cost=0.25,
+    )
+    figures = settled_figures(totals)
+    assert {name: one for name, one in figures.items() if "forecast" in name} == {
+        "greenai/forecast_low_kwh": 1.0,
+        "greenai/forecast_kwh": 2.0,
+        "greenai/forecast_high_kwh": 3.0,
+        "greenai/forecast_co2e_kg": 0.5,
+        "greenai/forecast_cost": 0.25,
     }

@@ -235,6 +235,7 @@ def device(kind: str, model: str, method: str, trust: str, energy_j: float) -> d
         "trust": trust,
         "count": 1,
         "refresh_s": 0.1,
+        "sampling_s": 0.004,
         "energy_j": energy_j,
         "coverage": 0.98,
     }

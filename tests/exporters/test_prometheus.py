@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from greenai.errors import OrderError
 from greenai.exporters import prometheus
+from greenai.exporters.exposition import openmetrics_of, text_of
 from greenai.exporters.figures import Bounds
 from greenai.exporters.prometheus import DeviceFigures, Figures, StepHistogram, registry_of
 from greenai.metrics import BY_NAME, COMMON_LABELS, FAMILIES, PHASES
@@ -157,6 +159,17 @@ def test_the_text_format_carries_the_same_samples_as_openmetrics() -> None:
         for metric in parse_openmetrics(scrape_openmetrics(figures))
         for sample in metric.samples
     }
+
+
+@settings(deadline=None, max_examples=20)  # a thousand steps in each
+@given(project=st.text(max_size=30), tokens=st.floats(0, 1e18))
+def test_our_text_is_the_librarys_byte_for_byte(project: str, tokens: float) -> None:
+    figures = full_figures(gpus=2)
+    info = {"project": project}
+    figures = dataclasses.replace(figures, info=info, tokens=tokens, overhead_cpu_s=1e7)
+    metrics = list(registry_of(lambda: figures).collect())
+    assert text_of(metrics).decode() == scrape(figures)
+    assert openmetrics_of(metrics).decode() == scrape_openmetrics(figures)
 
 
 def test_values_arrive_under_their_labels() -> None:

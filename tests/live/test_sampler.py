@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from greenai.api import load
+from greenai.exporters.live_file import read_live
+from greenai.intensity_file import read_intensity
 from greenai.live.handover import attempt_facts, run_facts
 from greenai.live.launch import launch
 from greenai.live.marks import MarkWriter
@@ -60,8 +63,10 @@ class Meter:
 class Job:
     """A training and its sampler, in two threads."""
 
-    def __init__(self, folder: Path, sensor: Sensor, writer: Any = RecordWriter) -> None:
-        settings = Settings(variant="simulated")
+    def __init__(
+        self, folder: Path, sensor: Sensor, writer: Any = RecordWriter, **given: Any
+    ) -> None:
+        settings = Settings(variant="simulated", **given)
         own = launch({})
         claim = claim_run(folder, "a" * 32, own)
         facts = run_facts(claim.run_id, settings, {"repeat": 1})
@@ -70,6 +75,7 @@ class Job:
         config = {
             "run": facts,
             "manifest": manifest,
+            "intensity_file": settings.intensity_file,
             "metrics_port": None,
             "run_folder": str(claim.folder),
             "attempt_folder": str(claim.attempt_folder),
@@ -202,3 +208,55 @@ def test_the_sampler_tells_its_own_cost_and_lateness(folder: Path) -> None:
     (end,) = [e for e in load(folder).record.attempts[0].events if e["what"] == "stopped"]
     assert end["sampler_cpu_s"] > 0
     assert end["wake_late_p95_ms"] >= 0
+
+
+def test_live_figures_hold_what_the_record_says(folder: Path, tmp_path: Path) -> None:
+    """Given an intensity that changes within the run, a plan, a budget and a price."""
+    change = time.time() + 2.5
+    rows = [(change - 3600, change, 100), (change, change + 3600, 300)]
+    times = [
+        (*(datetime.fromtimestamp(at, UTC).isoformat() for at in row[:2]), row[2]) for row in rows
+    ]
+    table = tmp_path / "grid.csv"
+    lines = "".join(f"{start},{end},{figure}\n" for start, end, figure in times)
+    table.write_text(f"start_utc,end_utc,g_per_kwh\n{lines}")
+    job = Job(
+        folder,
+        Meter(),
+        intensity_file=str(table),
+        total_steps=100.0,
+        budget_kwh=1.0,
+        price_per_kwh=0.5,
+        currency="EUR",
+    )
+    job.train(70, 0.05)
+    while time.time() < change + 0.5:
+        time.sleep(0.05)
+    job.stop()
+    series = read_intensity(table, now_utc_ns=2**62)
+    run, totals = load(folder, intensity=series), job.region.totals()
+    summary = run.summary()
+    (path,) = folder.glob("rank-0/*/live.json")
+    live = read_live(path)
+    figures = live.figures
+    assert live.closed
+    assert figures.emissions_g == pytest.approx(summary["operational_co2e_g"], rel=0.01)
+    assert figures.intensity_g_per_kwh == 300
+    (gpu,) = figures.devices
+    energy_j = sum(gpu.energy_j_by_phase.values())
+    assert energy_j == pytest.approx(totals.energy_j, rel=1e-9)
+    assert energy_j == pytest.approx(summary["energy_j"], rel=0.01)  # to the last digit: see above
+    assert (gpu.key, gpu.uuid, gpu.temperature_c) == ("GPU-0", "GPU-0", 55.0)
+    assert (figures.steps, figures.loss, figures.total_steps) == (70, pytest.approx(1 / 70), 100)
+    assert figures.energy_budget_j == 3.6e6
+    assert figures.measured_ratio == 1.0
+    assert figures.coverage_ratio == pytest.approx(summary["coverage"], abs=0.05)
+    assert figures.wake_late_p95_s is not None
+    low, mid, high = figures.forecast_energy_j or (0, 0, 0)
+    assert energy_j <= low <= mid <= high
+    assert mid == pytest.approx(energy_j + 30 * WATTS * 0.05, rel=0.25)
+    assert totals.forecast_energy_j == mid
+    assert totals.forecast_cost == pytest.approx(mid / 3.6e6 * 0.5)
+    assert totals.forecast_co2e_g > totals.operational_co2e_g
+    assert "grid.csv" in run.record.manifest["settings"]["intensity_file"]["value"]
+    assert str(tmp_path) not in (folder / "manifest.json").read_text()

@@ -35,6 +35,12 @@ class Launch:
     rank: int = 0
     restarts: int = 0
     shared: bool = False
+    world_size: int = 4
+
+    @property
+    def earlier(self) -> str:
+        job = self.launch_id.rpartition("-")[0]
+        return rf"{job}-\d+" if self.restarts else ""
 
 
 def channel(number: int = 0, **facts: Any) -> Channel:

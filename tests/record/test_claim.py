@@ -117,6 +117,37 @@ def test_a_restart_of_a_job_that_left_nothing_joins_no_other_run(
     assert claim_run(tmp_path / "run", "r1", restarted, evidence="restart 1").folder.name == "run-2"
 
 
+def test_an_id_that_is_used_again_fills_no_place_that_an_earlier_launch_left_free(
+    tmp_path: Path, make_launch: Launch
+) -> None:
+    """Given a job of 2 ranks, when its id is used for one of 4, none of the 4 joins the old run."""
+    for rank in range(2):
+        old = make_launch("job-0", rank=rank, shared=True, world_size=2)
+        claim_run(tmp_path / "run", "old", old)
+    claims = [
+        claim_run(tmp_path / "run", f"own{rank}", make_launch("job-0", rank=rank, shared=True))
+        for rank in (3, 1, 0, 2)
+    ]
+    assert {claim.folder.name for claim in claims} == {"run-2"}
+    assert len({claim.run_id for claim in claims}) == 1
+
+
+def test_a_restart_joins_each_of_the_runs_that_its_job_began_in_their_order(
+    tmp_path: Path, make_launch: Launch
+) -> None:
+    first = [claim_run(tmp_path / "run", name, make_launch("job-0", shared=True)) for name in "ab"]
+    again = [
+        claim_run(
+            tmp_path / "run",
+            name,
+            make_launch("job-1", restarts=1, shared=True),
+            evidence="a restart",
+        )
+        for name in "cd"
+    ]
+    assert [claim.run_id for claim in first] == [claim.run_id for claim in again] == ["a", "b-2"]
+
+
 def test_a_checkpoint_joins_the_run_whose_id_it_carries(
     tmp_path: Path, make_launch: Launch
 ) -> None:

@@ -148,4 +148,4 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     sensors, refusals = openers([f"replay:{tmp_path / 'none'}"])["replay"]()
     assert sensors == []
     assert refusals[0].sensor == "replay"
-    assert "none" in refusals[0].reason
+    assert refusals[0].reason == "the recorded run does not exist."
