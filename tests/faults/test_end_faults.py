@@ -45,7 +45,9 @@ def test_a_training_that_ends_itself_has_its_own_exit_code_and_its_record(
     assert 20 <= len(steps) <= 21
     assert run.summary()["ended"] == ("stopped" if code > 0 and fault != "exit" else "parent_died")
     known = steps[steps["energy_j"].notna()]
-    assert known["energy_j"].sum() == pytest.approx(250.0 * known["duration_s"].sum(), rel=0.05)
+    true_j = 250.0 * known["duration_s"]
+    assert (known["energy_low_j"] <= true_j + 0.5).all()
+    assert (true_j <= known["energy_high_j"] + 0.5).all()
     if fault == "exception":
         assert "the training's own error" in metered.log
 
@@ -69,9 +71,7 @@ def test_a_signal_ends_the_training_as_it_would_without_us(
     for _ in range(times):
         os.killpg(training.pid, number)  # as a terminal does; the sampler is in no such group
     assert training.code() == code
-    ended_s = time.monotonic()
-    training.gone(5)
-    assert time.monotonic() - ended_s < 5
+    training.gone()
     run = greenai.load(training.folder)
     assert run.summary()["ended"] == ("stopped" if number == signal.SIGINT else "parent_died")
     assert len(run.steps()) >= 30
@@ -107,7 +107,7 @@ def test_workers_forks_and_threads_mark_nothing(
     assert training.code() == 0, training.log
     assert training.result()["weights"] == reference
     assert training.result()["zombies"] == 0
-    training.gone(5)
+    training.gone()
     summary = greenai.load(training.folder).summary()
     assert summary["steps"] == 40
     assert summary["samples"] == 40 * 8
@@ -120,5 +120,5 @@ def test_a_training_that_never_stops_its_tracker_is_closed_at_its_exit(
     training = train(stop=False)
     assert training.code() == 0, training.log
     assert training.result()["weights"] == reference
-    training.gone(5)
+    training.gone()
     assert greenai.load(training.folder).summary()["ended"] == "stopped"
