@@ -149,24 +149,38 @@ def sensor_names(wanted: tuple[str, ...] | None, local_rank: int) -> list[str] |
     return [name for name in wanted or DEVICE_SENSORS if name in DEVICE_SENSORS]
 
 
-def sampler_thread(region: Region, error: OSError) -> threading.Thread:
-    """Sampler for a place where no process may be started, as a thread of the training."""
+def sampler_thread(region: Region, error: OSError) -> tuple[threading.Thread | None, str]:
+    """Start the sampler where no process may be started, as a thread of the training.
+
+    Returns:
+        The thread, and what that means; no thread where none may be started either.
+    """
     config = region.config()
     config["manifest"]["sampler"] = f"thread, because no process may be started: {error}"
-    sampler = Sampler(
-        region,
-        sensors.openers(config["sensors"], config["devices"], pid=config["parent_pid"]),
-        config["manifest"],
-        period_min_ns=THREAD_PERIOD_NS,
-    )
-
     def keep_record() -> None:
         from greenai.record.writer import RecordWriter  # noqa: PLC0415 - loads pyarrow
 
+        sampler = Sampler(
+            region,
+            sensors.openers(config["sensors"], config["devices"], pid=config["parent_pid"]),
+            config["manifest"],
+            period_min_ns=THREAD_PERIOD_NS,
+        )
         sampler.start()
         sampler.run(RecordWriter(Path(config["attempt_folder"])), None)
 
-    return threading.Thread(target=keep_record, name="greenai-sampler", daemon=True)
+    thread = threading.Thread(target=keep_record, name="greenai-sampler", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as refused:
+        return None, (
+            f"Neither a process ({error}) nor a thread ({refused}) may be started here: this "
+            "training is not metered. hint: raise the limit on processes (ulimit -u, pids.max)"
+        )
+    return thread, (
+        f"No process may be started here ({error}): the sensors are read in a thread, at most "
+        "ten times a second, and there are no live figures."
+    )
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -321,12 +321,8 @@ class Tracker:
         try:
             self._process = SamplerProcess(region, attempt_folder / "sampler.log")
         except OSError as error:
-            self._say(
-                f"No process may be started here ({error}): the sensors are read in a thread, at "
-                "most ten times a second, and there are no live figures."
-            )
-            self._thread = sampler_thread(region, error)
-            self._thread.start()
+            self._thread, what_it_means = sampler_thread(region, error)
+            self._say(what_it_means)
 
     def _look(self, writer: MarkWriter) -> None:
         """Now and then: does the sampler live, and where does it serve?"""
