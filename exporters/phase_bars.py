@@ -76,8 +76,9 @@ def phase_figure(phases: pd.DataFrame) -> str:
     words = "; ".join(f"{bar.name}: {_amount(bar.energy_j, sum(known))}" for bar in bars)
     title = "Energy by phase and component"
     return (
-        f'<figure>{page.heading(3, title)}<svg role="img" viewBox="0 0 {WIDTH} {height}" '
-        f'aria-label="{escape(f"{title}. {words}.")}">{"".join(marks)}</svg>{_key(bars)}'
+        f'<figure>{page.heading(3, title)}<div class="scroll" tabindex="0" role="group" '
+        f'aria-label="{title}"><svg role="img" viewBox="0 0 {WIDTH} {height}" '
+        f'aria-label="{escape(f"{title}. {words}.")}">{"".join(marks)}</svg></div>{_key(bars)}'
         f"<figcaption>{escape(_caption(bars))}</figcaption></figure>"
     )
 
