@@ -90,6 +90,8 @@ def _intensity(steps: pd.DataFrame) -> Chart | None:
     if len(known) < LEAST_POINTS or known.min() == known.max():
         return None
     second, time_unit = time_scale(highest(t_s))
+    breaks = np.flatnonzero(np.diff(floats(steps["attempt"]))) + 1  # nothing ran in between
+    t_s, g_per_kwh = np.insert(t_s, breaks, t_s[breaks]), np.insert(g_per_kwh, breaks, np.nan)
     return Chart(
         key="intensity",
         title="Carbon intensity over time",

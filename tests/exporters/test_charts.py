@@ -175,6 +175,9 @@ def test_the_intensity_is_drawn_where_it_changed(run: Any) -> None:
     run.frame["intensity_g_per_kwh"] = np.linspace(30.0, 90.0, len(run.frame))
     (chart,) = (one for one in further_charts(run) if one.key == "intensity")
     assert (chart.curves[0].y.min(), chart.curves[0].y.max()) == (30.0, 90.0)
+    run.frame.loc[200:, "attempt"] = 1
+    (chart,) = (one for one in further_charts(run) if one.key == "intensity")
+    assert np.flatnonzero(np.isnan(chart.curves[0].y)).tolist() == [200]  # between the attempts
 
 
 def test_what_is_unknown_gives_no_further_plot(unmetered: Any) -> None:
