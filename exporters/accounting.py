@@ -25,6 +25,7 @@ S_PER_HOUR = 3600.0
 ILLUSTRATIVE = "to illustrate only"
 DEVELOPMENT = "Development is not in it: searches, trials and other runs"
 SUM_UP = "greenai report ROOT --by project sums them up."
+INSTRUMENT = "its contract or certificate is named under what is assumed"
 FLOP_PER_PFLOP = 1e15
 
 
@@ -187,7 +188,8 @@ def _market(impacts: Mapping[str, Any]) -> Fact:
         return Fact(
             "Market-based emissions", "none claimed", "no contract or certificate was named"
         )
-    remark = _bounds(impacts, "market_based_g", "g")
+    bounds = _bounds(impacts, "market_based_g", "g")
+    remark = f"{bounds}; {INSTRUMENT}" if bounds else INSTRUMENT
     return Fact("Market-based emissions", quantities.mass(mass_g), remark)
 
 
