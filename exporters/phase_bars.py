@@ -103,9 +103,10 @@ def _bar(bar: PhaseBar, top: float, highest_j: float, whole_j: float) -> str:
         if math.isfinite(part_j) and part_j > 0:
             before_j += part_j
             end = _x(before_j, highest_j)
+            said = escape(f"{bar.name}, {PARTS[number]}: {quantities.energy(part_j)}")
             marks.append(
-                f'<rect class="part p{number}" x="{at:.1f}" y="{top}" width="{end - at:.1f}" '
-                f'height="{BAR}"/>'
+                f'<g><title>{said}</title><rect class="part p{number}" x="{at:.1f}" y="{top}" '
+                f'width="{end - at:.1f}" height="{BAR}"/></g>'
             )
             at = end
     marks.append(f'<text x="{at + 8:.1f}" y="{middle:.1f}">{_amount(bar.energy_j, whole_j)}</text>')
