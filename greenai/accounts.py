@@ -66,6 +66,7 @@ def impacts_of(
         given = dataclasses.replace(given, currency=prices.currency or given.currency)
         hole = " A part of the energy has no price." if math.isnan(cost) else ""
         said.append(f"Prices over time, source: {prices.source}.{hole}")
+    said.append("SCI: work that was trained again counts once in R; its energy is in O.")
     return impacts(emitted, energy_kwh, made_g, _work(run), given, cost=cost, said=said)
 
 

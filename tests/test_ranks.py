@@ -149,6 +149,20 @@ def test_attempts_that_overlap_count_a_device_once() -> None:
     assert a_run(first, second).energy() == pytest.approx(energy_j(0.5, 9.0), rel=0.003)
 
 
+def test_a_killed_attempt_ends_with_its_own_readings() -> None:
+    """Given one that is killed at 4 s, when the next begins at 8 s, the break is in neither."""
+    first = rank([read(0, 4)], 6, of=1, stopped=False)
+    second = dataclasses.replace(
+        rank([read(8, 12, seed=1)], 5, of=1, first_s=8.5), attempt=1, launch_id="second"
+    )
+    alone, run = a_run(first), a_run(first, second)
+    (whole,), both = alone.summary()["attempt_list"], run.summary()["attempt_list"]
+    assert both[0]["duration_s"] == pytest.approx(whole["duration_s"], abs=0.05)
+    assert [one["duration_s"] for one in both] == pytest.approx([3.5, 2.5], abs=0.1)
+    assert run.coverage() == pytest.approx(1.0, abs=0.02)
+    assert run.energy() == pytest.approx(energy_j(0.5, 4) + energy_j(8.5, 11), rel=0.01)
+
+
 def test_of_two_boots_no_time_is_shared() -> None:
     """Given a GPU whose node restarts, when its clock begins anew, both attempts count whole."""
     first = rank([flat(100, 9, 0)], 10, of=1, host="boot-1")

@@ -11,6 +11,8 @@ from greenai.analysis.bounds import bounds_of_pieces, run_bounds, widened
 from greenai.analysis.counted import counted
 from greenai.analysis.course import course
 from greenai.analysis.series import (
+    BRIDGED,
+    COVERED,
     Series,
     bridged_energy,
     covered_time_ns,
@@ -240,12 +242,24 @@ def attribute(attempt: Attempt, all_series: list[Series] | None = None) -> Attri
 
 
 def end_ns(attempt: Attempt, all_series: list[Series]) -> int:
-    """End of the run: its stop, else the last reading, for a run that was killed."""
+    """End of the attempt: its stop, else its last reading, for one that was killed.
+
+    What another reader counts may go on for hours after: the attempt that follows reads the same
+    devices.
+    """
     marks = attempt.marks
     last_mark_ns = int(marks.t_ns[-1]) if len(marks.t_ns) else 0
     if (marks.kind == STOP).any():
         return last_mark_ns
-    return max([last_mark_ns, *(int(s.t_ns[-1]) for s in all_series if len(s.t_ns))])
+    return max([last_mark_ns, *map(_last_own_ns, all_series)])
+
+
+def _last_own_ns(series: Series) -> int:
+    """The last moment that a series itself knows of; 0 where there is none."""
+    if not len(series.state):
+        return int(series.t_ns[-1]) if len(series.t_ns) else 0
+    own = np.flatnonzero((series.state == COVERED) | (series.state == BRIDGED))
+    return int(series.t_ns[own[-1] + 1]) if len(own) else 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
