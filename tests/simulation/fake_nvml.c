@@ -210,6 +210,20 @@ int nvmlDeviceGetEnforcedPowerLimit(const Board *board, unsigned *mw) {
     return code;
 }
 
+int nvmlDeviceGetPowerManagementLimitConstraints(const Board *board, unsigned *least_mw,
+                                                unsigned *most_mw) {
+    int code = reading(board);
+    if (code) return code;
+    *least_mw = (unsigned)(driver.limit_w * 1e3 / 3.5);
+    *most_mw = (unsigned)(driver.limit_w * 1e3);
+    return OK;
+}
+
+int nvmlDeviceGetArchitecture(const Board *board, unsigned *generation) {
+    *generation = 9; /* Hopper */
+    return failing(board);
+}
+
 int nvmlDeviceGetTemperature(const Board *board, unsigned sensor, unsigned *celsius) {
     (void)sensor;
     int code = whole(board);

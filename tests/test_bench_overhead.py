@@ -1,0 +1,155 @@
+"""What `make bench` says of the slow-down by trackers: its arithmetic, and who is left out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from slowdown.ratios import Found, Pair, Ratio, ends, notes, ratio_of, slow_downs, verdict
+from slowdown.trackers import NOBODY, TRACKERS, Tracker, missing, nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BENCH = Path(__file__).with_name("bench") / "overhead.py"
+
+
+def pairs_of(slow_down: float, noise: float, n: int, *, drift: float = 0.0, seed: int = 1) -> Any:
+    """Blocks of 0.5 s that load disturbs, the tracker's longer by a known share; order by turns."""
+    chance = random.Random(seed)  # noqa: S311 - noise, no secret
+    pairs = []
+    for turn in range(n):
+        with_first = turn % 2 == 0
+        first, second = (0.5 * math.exp(chance.gauss(0, noise)) for _ in range(2))
+        second *= 1 + drift
+        ours, theirs = (first, second) if with_first else (second, first)
+        pairs.append(Pair(ours * (1 + slow_down), theirs, with_first=with_first))
+    return pairs
+
+
+def found_of(pairs: Sequence[Pair], **more: Any) -> Found:
+    lengths = {1: pairs, 10: pairs, 100: pairs}
+    return Found(whole=lengths, middle=lengths, thread=lengths, **more)
+
+
+@pytest.mark.parametrize("slow_down", [0.0, 0.005, 0.18])
+def test_the_interval_covers_a_known_slow_down_in_19_of_20_benches(slow_down: float) -> None:
+    found = [ratio_of(pairs_of(slow_down, 0.03, 8, seed=seed)) for seed in range(300)]
+    covered = sum(each.low <= 1 + slow_down <= each.high for each in found)
+    assert 0.91 <= covered / 300 <= 0.99
+    assert found[0].ratio != found[1].ratio
+
+
+def test_a_machine_that_grows_slower_is_no_slow_down() -> None:
+    found = ratio_of(pairs_of(0.0, 1e-4, 10, drift=0.2))
+    assert found.ratio == pytest.approx(1, abs=1e-3)
+    assert found.high - found.low < 1e-3
+
+
+def test_one_pair_says_a_ratio_and_no_interval_and_none_says_nothing() -> None:
+    one = ratio_of(pairs_of(0.1, 0.0, 1))
+    assert one.ratio == pytest.approx(1.1)
+    assert math.isnan(one.low)
+    assert verdict(one, 0.01) == "not resolved"
+    assert str(ratio_of([])) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.98, 1.01, "met"),
+        (0.98, 1.0101, "not resolved"),
+        (1.0, 1.3, "not resolved"),
+        (1.0101, 1.3, "MISSED"),
+    ],
+)
+def test_a_target_counts_as_met_or_missed_only_beyond_the_noise(
+    low: float, high: float, said: str
+) -> None:
+    assert verdict(Ratio(1.0, low, high, 5), 0.01) == said
+
+
+def test_the_table_prints_target_and_figure_of_a_miss_and_the_noise_first() -> None:
+    lines = slow_downs(
+        {
+            NOBODY: found_of(pairs_of(0.0, 0.001, 12)),
+            "slow": found_of(pairs_of(0.05, 0.001, 12)),
+        },
+        NOBODY,
+    )
+    noise, slow = lines[1:3]
+    assert "noise floor: ±0." in noise
+    assert "MISSED" not in noise
+    assert slow.endswith("<= 1.0%  MISSED")
+    assert "+5." in slow or "+4.9" in slow
+    assert [line.split()[0] for line in lines[1:]] == ["1", "1", "10", "10", "100", "100"]
+    assert "<=" not in lines[6]  # no target is stated at 100 ms
+
+
+def test_start_and_stop_are_judged_by_their_medians_and_the_first_start_is_shown() -> None:
+    pairs = pairs_of(0.0, 0.001, 2)
+    times = {"import_ms": 64.0, "lost_ms": [5.0], "start_ms": [400.0, 20.0, 30.0]}
+    quick = ends({"tracker": found_of(pairs, stop_ms=[10.0, 20.0, 900.0], **times)})[1]
+    assert " ".join(quick.split()) == "tracker 64 400.0 30.0 50 met +5.0 20.0 200 met"
+    slow = ends({"tracker": found_of(pairs, stop_ms=[300.0], **times)})[1]
+    assert slow.split()[-3:] == ["300.0", "200", "MISSED"]
+
+
+def test_who_is_not_installed_is_named_and_who_fails_says_why() -> None:
+    absent = missing({**TRACKERS, "nobody's": Tracker("not_a_module_at_all.part", nobody)})
+    assert "nobody's" in absent
+    assert "greenai" not in absent
+    said = notes({"Zeus": found_of([], note="failed: no GPU")}, absent)
+    assert said[0] == "Zeus: failed: no GPU"
+    assert "not compared: " in said[1]
+    assert "nobody's" in said[1]
+    assert "pip install" in said[1]
+    assert slow_downs({"Zeus": found_of([])}, NOBODY)[1].split()[4] == "unknown"
+    assert len(ends({"Zeus": found_of([])})) == 1
+
+
+def test_a_block_does_the_same_steps_with_and_without_and_tells_all_its_times(
+    tmp_path: Path,
+) -> None:
+    blocks = Path(__file__).with_name("slowdown") / "blocks.py"
+    asked = {"with_first": False, "sections": [[10, 20, 2], [1, 2, 3]], "beginning": 4}
+    environment = {**os.environ, "GREENAI_SENSORS": "assumed:host=1"}
+    done = subprocess.run(
+        [sys.executable, blocks, "greenai"],
+        input=json.dumps(asked) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=60,
+    )
+    imported, told = (json.loads(line) for line in done.stdout.splitlines())
+    assert imported["import_ms"] >= 0
+    for side in ("with", "without"):
+        times_s = told[side]["times_s"]
+        assert set(times_s) == {"1", "10"}
+        assert all(0 < each["middle"] <= each["whole"] for each in times_s.values())
+        assert told[side]["beginning_s"] > 0
+    assert told["with"]["start_ms"] > told["without"]["start_ms"]
+    assert told["with"]["left"] == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tracker_that_fails_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    worker = runpy.run_path(str(BENCH))["Worker"]("unheard-of", dict(os.environ), tmp_path)
+    worker.pair([(1, 1, 1)])
+    worker.end()
+    assert worker.note.startswith("failed: KeyError")
+    assert worker.found().start_ms == []
