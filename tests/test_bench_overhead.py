@@ -139,6 +139,8 @@ def test_a_block_does_the_same_steps_with_and_without_and_tells_all_its_times(
         assert set(times_s) == {"1", "10"}
         assert all(0 < each["middle"] <= each["whole"] for each in times_s.values())
         assert told[side]["beginning_s"] > 0
+    ours, theirs = (told[side]["times_s"]["1"]["call"] for side in ("with", "without"))
+    assert ours > theirs
     assert told["with"]["start_ms"] > told["without"]["start_ms"]
     assert told["with"]["left"] == ""
     assert list(tmp_path.iterdir()) == []

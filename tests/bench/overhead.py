@@ -8,9 +8,13 @@ their memory by more than what is looked for, one process does not differ from i
 begins once nothing of the block before runs any more. The process of the row "no tracker" compares
 blocks without with blocks without: its interval is what this machine cannot tell from nothing.
 
-The first 1.2 s of a block are timed apart ("beginning": what its steps took longer than those of
+The first second of a block are timed apart ("beginning": what its steps took longer than those of
 the block without), because a tracker loads then what it needs, beside the training. The pace of a
 long training is that of the three lengths, which follow in an order that is shuffled anew.
+
+Beside the slow-down stands what can be told where load drowns it: the median step, the CPU time of
+the training thread, and how long the call took that a tracker is given at the end of a step (in the
+loop, where the caches are the training's: more than in a loop of nothing but calls).
 
 Only one process works at a time. A round gives each peer a pair of blocks, greenai and the noise
 two, shuffled likewise; which block of a pair comes first alternates. Rounds are done as long as
@@ -48,7 +52,7 @@ BOARDS: dict[str, object] = {
     "latency_us": 40,
 }
 TWICE = (NOBODY, "greenai")
-BEGINNING_STEPS = 1200
+BEGINNING_STEPS = 1000
 """Of the shortest length."""
 KINDS = ("whole", "middle", "thread")
 
@@ -62,6 +66,7 @@ class Worker:
         self.lengths: dict[str, dict[int, list[Pair]]] = {
             kind: {step_ms: [] for step_ms in LENGTHS_MS} for kind in KINDS
         }
+        self.call_us: dict[int, list[float]] = {step_ms: [] for step_ms in LENGTHS_MS}
         self.start_ms: list[float] = []
         self.lost_ms: list[float] = []
         self.stop_ms: list[float] = []
@@ -102,6 +107,8 @@ class Worker:
             for step_ms, each in pairs.items():
                 both = (blk["times_s"][str(step_ms)][kind] for blk in (ours, theirs))
                 each.append(Pair(*both, with_first=with_first))
+        for step_ms, calls_us in self.call_us.items():
+            calls_us.append(ours["times_s"][str(step_ms)]["call"] * 1e6)
         self.lost_ms.append((ours["beginning_s"] - theirs["beginning_s"]) * 1e3)
         self.start_ms.append(ours["start_ms"])
         self.stop_ms.append(ours["stop_ms"])
@@ -113,7 +120,7 @@ class Worker:
             **self.lengths,
             **{
                 name: getattr(self, name)
-                for name in ("import_ms", "start_ms", "lost_ms", "stop_ms", "note")
+                for name in ("call_us", "import_ms", "start_ms", "lost_ms", "stop_ms", "note")
             },
         )
 
@@ -140,7 +147,7 @@ class Worker:
 def main() -> None:
     """Print both tables, the noise and who is missing; a target that is missed is printed so."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=190.0, help="time for all rounds")
+    parser.add_argument("--seconds", type=float, default=200.0, help="time for all rounds")
     parser.add_argument("--section", type=float, default=0.5, help="seconds of a block and length")
     parser.add_argument("--only", default="", help="trackers, separated by commas; all without it")
     asked = parser.parse_args()

@@ -71,29 +71,34 @@ class Training:
     def __call__(self, after_step: Callable[[], object] | None) -> None:
         self.begin_s = time.perf_counter()
         _, units, _ = min(self._sections)
-        edges_s = _edges_s(units, self._beginning, after_step)
+        edges_s, _ = _steps(units, self._beginning, after_step)
         self.beginning_s = edges_s[-1] - edges_s[0]
         for step_ms, units, steps in self._sections:
             cpu_s = time.thread_time()
-            edges_s = _edges_s(units, steps, after_step)
+            edges_s, calls_s = _steps(units, steps, after_step)
             self.times_s[step_ms] = {
                 "thread": time.thread_time() - cpu_s,
                 "whole": edges_s[-1] - edges_s[0],
                 "middle": median(np.diff(edges_s).tolist()),
+                "call": median(calls_s),
             }
         self.end_s = time.perf_counter()
 
 
-def _edges_s(units: int, steps: int, after_step: Callable[[], object] | None) -> list[float]:
-    """Do steps of so many units; the times of their borders."""
-    edges_s = [time.perf_counter()]
+def _steps(
+    units: int, steps: int, after_step: Callable[[], object] | None
+) -> tuple[list[float], list[float]]:
+    """Do steps of so many units; the times of their borders, and how long their last call took."""
+    edges_s, calls_s = [time.perf_counter()], []
     for _ in range(steps):
         for _ in range(units):
             unit()
+        done_s = time.perf_counter()
         if after_step is not None:
             after_step()
         edges_s.append(time.perf_counter())
-    return edges_s
+        calls_s.append(edges_s[-1] - done_s)
+    return edges_s, calls_s
 
 
 def block(tracker: str, sections: list[tuple[int, int, int]], beginning: int) -> dict[str, Any]:

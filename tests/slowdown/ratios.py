@@ -95,6 +95,7 @@ class Found:
         whole: Pairs of all the time of the steps, by milliseconds of a step.
         middle: Pairs of the median step, likewise.
         thread: Pairs of the CPU time of the training thread, likewise.
+        call_us: Medians of the blocks of the call at the end of a step, likewise.
         import_ms: Time to import it.
         start_ms: Time from the call that starts it to the first step, the first one first.
         lost_ms: What the steps of a block's beginning took longer than those without.
@@ -105,6 +106,7 @@ class Found:
     whole: Mapping[int, Sequence[Pair]]
     middle: Mapping[int, Sequence[Pair]]
     thread: Mapping[int, Sequence[Pair]]
+    call_us: Mapping[int, Sequence[float]] = dataclasses.field(default_factory=dict)
     import_ms: float = math.nan
     start_ms: Sequence[float] = ()
     lost_ms: Sequence[float] = ()
@@ -117,17 +119,18 @@ def slow_downs(all_found: Mapping[str, Found], nobody: str) -> list[str]:
     lines = [
         (
             f"{'step':>6}  {'tracker':<14}{'pairs':>6}  {'slow-down [95 %]':<27}"
-            f"{'median step':<27}{'CPU time of the thread':<27}target"
+            f"{'median step':<27}{'CPU time of the thread':<27}{'call µs':>7}  target"
         )
     ]
     for step_ms in sorted({length for found in all_found.values() for length in found.whole}):
         for name, found in all_found.items():
             whole = ratio_of(found.whole.get(step_ms, ()))
             others = [ratio_of(kind.get(step_ms, ())) for kind in (found.middle, found.thread)]
+            call_us = median(found.call_us.get(step_ms) or [math.nan])
             said = _judged(whole, step_ms, noise=name == nobody)
             lines.append(
                 f"{step_ms:>3} ms  {name:<14}{whole.n:>6}  {whole!s:<27}"
-                f"{others[0]!s:<27}{others[1]!s:<27}{said}"
+                f"{others[0]!s:<27}{others[1]!s:<27}{call_us:>7.1f}  {said}"
             )
     return lines
 
