@@ -146,12 +146,25 @@ def test_a_block_does_the_same_steps_with_and_without_and_tells_all_its_times(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tracker_that_fails_is_left_out_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(BENCH.parent))
-    worker = runpy.run_path(str(BENCH))["Worker"]("unheard-of", dict(os.environ), tmp_path)
-    worker.pair([(1, 1, 1)])
-    worker.end()
-    assert worker.note.startswith("failed: KeyError")
-    assert worker.found().start_ms == []
+def worker(name: str, environment: dict[str, str], folder: Path) -> Any:
+    return runpy.run_path(str(BENCH))["Worker"](name, environment, folder)
+
+
+def test_a_tracker_that_fails_is_left_out_and_said(tmp_path: Path) -> None:
+    failing = worker("unheard-of", dict(os.environ), tmp_path)
+    failing.pair([(1, 1, 1)])
+    failing.end()
+    assert failing.note.startswith("failed: KeyError")
+    assert failing.found().start_ms == []
+
+
+def test_a_tracker_that_never_asked_the_driver_is_said(tmp_path: Path) -> None:
+    blind = worker("greenai", {**os.environ, "GREENAI_SENSORS": "assumed:host=1"}, tmp_path)
+    for _ in range(2):
+        blind.pair([(1, 1, 3), (10, 2, 2), (100, 3, 2)])
+    blind.end()
+    assert "never called the GPUs' driver" in blind.note
+    found = blind.found()
+    assert [pair.with_first for pair in found.whole[10]] == [True, False]
+    assert all(len(kind[100]) == 2 for kind in (found.middle, found.thread, found.call_us))
+    assert len(found.start_ms) == len(found.lost_ms) == len(found.stop_ms) == 2

@@ -38,7 +38,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from simulation.fake_nvml import FakeNvml
+from simulation.fake_nvml import COUNTS, FakeNvml
 from slowdown import blocks
 from slowdown.ratios import Found, Pair, ends, notes, slow_downs
 from slowdown.trackers import NOBODY, TRACKERS, missing
@@ -73,6 +73,7 @@ class Worker:
         self.note = ""
         self.import_ms = float("nan")
         self._log = folder / f"{name}.log"
+        self._calls = folder / f"{name}.calls"
         (folder / name).mkdir()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -82,7 +83,7 @@ class Worker:
                 stderr=log,
                 text=True,
                 cwd=folder / name,
-                env=environment,
+                env={**environment, "FAKE_NVML_CALLS_FILE": str(self._calls)},
             )
         if told := self._told():
             self.import_ms = told["import_ms"]
@@ -132,6 +133,11 @@ class Worker:
             self._process.kill()
             self._process.communicate()
             self.note = "its process did not end by itself"
+        if self.name != NOBODY and not self.note and not self._driver_calls():
+            self.note = "never called the GPUs' driver, so what that costs is not in its figures"
+
+    def _driver_calls(self) -> int:
+        return COUNTS.unpack(self._calls.read_bytes())[0] if self._calls.exists() else 0
 
     def _told(self) -> dict[str, Any] | None:
         line = self._process.stdout.readline() if self._process.stdout is not None else ""
@@ -196,7 +202,11 @@ def _environment(folder: Path) -> dict[str, str]:
     if FakeNvml.compiler() is None:
         print("no C compiler to build the simulated driver with: nobody sees a GPU")
         return dict(os.environ)
-    return FakeNvml.compiled(folder).environment(**BOARDS)
+    command = folder / "nvidia-smi"  # CodeCarbon looks for a GPU only where this answers
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    seeing = FakeNvml.compiled(folder).environment(**BOARDS)
+    return {**seeing, "PATH": os.pathsep.join([str(folder), os.environ["PATH"]])}
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ int nvmlSystemGetDriverVersion(char *text, unsigned size) {
     return OK;
 }
 
+int nvmlSystemGetCudaDriverVersion(int *version) { *version = 13000; return OK; }
+
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = (unsigned)draw.gpus; return OK; }
 
 static int may_open(int index, int slice, Board **board) {
@@ -219,6 +221,10 @@ int nvmlDeviceGetPowerManagementLimitConstraints(const Board *board, unsigned *l
     return OK;
 }
 
+int nvmlDeviceGetPowerManagementDefaultLimit(const Board *board, unsigned *mw) {
+    return nvmlDeviceGetEnforcedPowerLimit(board, mw);
+}
+
 int nvmlDeviceGetArchitecture(const Board *board, unsigned *generation) {
     *generation = 9; /* Hopper */
     return failing(board);
@@ -236,6 +242,10 @@ int nvmlDeviceGetClockInfo(const Board *board, unsigned clock, unsigned *mhz) {
     int code = whole(board);
     if (!code) *mhz = (unsigned)driver.sm_mhz;
     return code;
+}
+
+int nvmlDeviceGetMaxClockInfo(const Board *board, unsigned clock, unsigned *mhz) {
+    return nvmlDeviceGetClockInfo(board, clock, mhz);
 }
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(const Board *board, unsigned long long *mask) {
