@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import random
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +91,22 @@ def test_the_table_prints_target_and_figure_of_a_miss_and_the_noise_first() -> N
     assert "<=" not in lines[6]  # no target is stated at 100 ms
 
 
-def test_start_and_stop_are_judged_by_their_medians_and_the_first_start_is_shown() -> None:
+def test_a_call_that_takes_more_than_the_target_misses_it_whatever_the_noise() -> None:
+    pairs = pairs_of(0.0, 0.3, 12)
+    calls_us = {1: [4.0, 5.0, 90.0], 10: [33.0]}
+    lines = slow_downs({"tracker": found_of(pairs, call_us=calls_us)}, NOBODY)
+    assert lines[1].endswith("5.0  <= 1.0%  not resolved")
+    assert lines[2].endswith("33.0  <= 0.1%  MISSED: the call alone is 0.33%")
+
+
+def test_the_first_start_of_a_process_is_judged_and_later_ones_are_shown() -> None:
     pairs = pairs_of(0.0, 0.001, 2)
-    times = {"import_ms": 64.0, "lost_ms": [5.0], "start_ms": [400.0, 20.0, 30.0]}
-    quick = ends({"tracker": found_of(pairs, stop_ms=[10.0, 20.0, 900.0], **times)})[1]
-    assert " ".join(quick.split()) == "tracker 64 400.0 30.0 50 met +5.0 20.0 200 met"
-    slow = ends({"tracker": found_of(pairs, stop_ms=[300.0], **times)})[1]
-    assert slow.split()[-3:] == ["300.0", "200", "MISSED"]
+    times = {"import_ms": [64.0], "lost_ms": [5.0], "start_ms": [400.0, 20.0, 30.0]}
+    good = found_of(pairs, first_ms=[50.0, 49.0, 300.0], stop_ms=[10.0, 20.0, 900.0], **times)
+    bad = found_of(pairs, first_ms=[51.0], stop_ms=[300.0], **times)
+    lines = [" ".join(line.split()) for line in ends({"good": good, "bad": bad})]
+    assert lines[1] == "good 64 50.0 50 met 30.0 +5.0 20.0 200 met"
+    assert lines[2] == "bad 64 51.0 50 MISSED 30.0 +5.0 300.0 200 MISSED"
 
 
 def test_who_is_not_installed_is_named_and_who_fails_says_why() -> None:
@@ -116,36 +122,6 @@ def test_who_is_not_installed_is_named_and_who_fails_says_why() -> None:
     assert len(ends({"Zeus": found_of([])})) == 1
 
 
-def test_a_block_does_the_same_steps_with_and_without_and_tells_all_its_times(
-    tmp_path: Path,
-) -> None:
-    blocks = Path(__file__).with_name("slowdown") / "blocks.py"
-    asked = {"with_first": False, "sections": [[10, 20, 2], [1, 2, 3]], "beginning": 4}
-    environment = {**os.environ, "GREENAI_SENSORS": "assumed:host=1"}
-    done = subprocess.run(
-        [sys.executable, blocks, "greenai"],
-        input=json.dumps(asked) + "\n",
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        env=environment,
-        timeout=60,
-    )
-    imported, told = (json.loads(line) for line in done.stdout.splitlines())
-    assert imported["import_ms"] >= 0
-    for side in ("with", "without"):
-        times_s = told[side]["times_s"]
-        assert set(times_s) == {"1", "10"}
-        assert all(0 < each["middle"] <= each["whole"] for each in times_s.values())
-        assert told[side]["beginning_s"] > 0
-    ours, theirs = (told[side]["times_s"]["1"]["call"] for side in ("with", "without"))
-    assert ours > theirs
-    assert told["with"]["start_ms"] > told["without"]["start_ms"]
-    assert told["with"]["left"] == ""
-    assert list(tmp_path.iterdir()) == []
-
-
 def worker(name: str, environment: dict[str, str], folder: Path) -> Any:
     return runpy.run_path(str(BENCH))["Worker"](name, environment, folder)
 
@@ -158,13 +134,28 @@ def test_a_tracker_that_fails_is_left_out_and_said(tmp_path: Path) -> None:
     assert failing.found().start_ms == []
 
 
-def test_a_tracker_that_never_asked_the_driver_is_said(tmp_path: Path) -> None:
+def test_blocks_do_the_same_steps_leave_nothing_and_say_who_never_asked_the_driver(
+    tmp_path: Path,
+) -> None:
     blind = worker("greenai", {**os.environ, "GREENAI_SENSORS": "assumed:host=1"}, tmp_path)
+    blind.start_afresh()
+    sections = [(100, 3, 2), (1, 1, 3), (10, 2, 2)]
+    told = blind._ask(sections, beginning=4, with_first=False)
+    for side in ("with", "without"):
+        times_s = told[side]["times_s"]
+        assert set(times_s) == {"1", "10", "100"}
+        assert all(0 < each["middle"] <= each["whole"] for each in times_s.values())
+        assert told[side]["beginning_s"] > 0
+    ours, theirs = (told[side]["times_s"]["1"]["call"] for side in ("with", "without"))
+    assert ours > theirs
+    assert told["with"]["left"] == ""
     for _ in range(2):
-        blind.pair([(1, 1, 3), (10, 2, 2), (100, 3, 2)])
+        blind.pair(sections)
     blind.end()
-    assert "never called the GPUs' driver" in blind.note
+    assert list((tmp_path / "greenai").iterdir()) == []
     found = blind.found()
+    assert "never called the GPUs' driver" in found.note
     assert [pair.with_first for pair in found.whole[10]] == [True, False]
     assert all(len(kind[100]) == 2 for kind in (found.middle, found.thread, found.call_us))
+    assert len(found.import_ms) == len(found.first_ms) == 2  # of two processes
     assert len(found.start_ms) == len(found.lost_ms) == len(found.stop_ms) == 2

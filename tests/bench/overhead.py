@@ -54,6 +54,8 @@ BOARDS: dict[str, object] = {
 TWICE = (NOBODY, "greenai")
 BEGINNING_STEPS = 1000
 """Of the shortest length."""
+AFRESH = 3
+"""Processes whose first start is timed, beside the one that does the rounds."""
 KINDS = ("whole", "middle", "thread")
 
 
@@ -67,41 +69,46 @@ class Worker:
             kind: {step_ms: [] for step_ms in LENGTHS_MS} for kind in KINDS
         }
         self.call_us: dict[int, list[float]] = {step_ms: [] for step_ms in LENGTHS_MS}
+        self.import_ms: list[float] = []
+        self.first_ms: list[float] = []
         self.start_ms: list[float] = []
         self.lost_ms: list[float] = []
         self.stop_ms: list[float] = []
         self.note = ""
-        self.import_ms = float("nan")
         self._log = folder / f"{name}.log"
         self._calls = folder / f"{name}.calls"
-        (folder / name).mkdir()
+        self._folder = folder / name
+        self._folder.mkdir()
+        self._environment = {**environment, "FAKE_NVML_CALLS_FILE": str(self._calls)}
+        self._begin()
+
+    def _begin(self) -> None:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, blocks.__file__, name],
+                [sys.executable, blocks.__file__, self.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                cwd=folder / name,
-                env={**environment, "FAKE_NVML_CALLS_FILE": str(self._calls)},
+                cwd=self._folder,
+                env=self._environment,
             )
         if told := self._told():
-            self.import_ms = told["import_ms"]
+            self.import_ms.append(told["import_ms"])
+
+    def start_afresh(self) -> None:
+        """Meter some steps in a new process, which is then the one that is given turns."""
+        self._ask([(step_ms, 1, 2) for step_ms in LENGTHS_MS], beginning=1, with_first=True)
+        if not self.note:
+            self.end()
+            self._begin()
 
     def pair(self, sections: list[tuple[int, int, int]]) -> None:
         """One block with and one without; a tracker that fails is left out from then on."""
-        if self._process.poll() is not None or self._process.stdin is None:
-            return
         with_first = self.turns % 2 == 0
         self.turns += 1
-        print(
-            json.dumps(
-                {"with_first": with_first, "sections": sections, "beginning": BEGINNING_STEPS}
-            ),
-            file=self._process.stdin,
-            flush=True,
-        )
-        if (told := self._told()) is None:
+        told = self._ask(sections, beginning=BEGINNING_STEPS, with_first=with_first)
+        if told is None:
             return
         ours, theirs = told["with"], told["without"]
         for kind, pairs in self.lengths.items():
@@ -115,14 +122,29 @@ class Worker:
         self.stop_ms.append(ours["stop_ms"])
         self.note = ours["left"] or self.note
 
+    def _ask(
+        self, sections: list[tuple[int, int, int]], *, beginning: int, with_first: bool
+    ) -> dict[str, Any] | None:
+        if self._process.poll() is not None or self._process.stdin is None:
+            return None
+        asked = {"with_first": with_first, "sections": sections, "beginning": beginning}
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        told = self._told()
+        if told is not None and len(self.first_ms) < len(self.import_ms):
+            self.first_ms.append(told["with"]["start_ms"])
+        return told
+
     def found(self) -> Found:
-        """All that it has told."""
+        """All that it has told, and whether it looked at the GPUs at all."""
+        if self.name != NOBODY and not self.note and not self._driver_calls():
+            self.note = "never called the GPUs' driver, so what that costs is not in its figures"
         return Found(
             **self.lengths,
             **{
                 name: getattr(self, name)
-                for name in ("call_us", "import_ms", "start_ms", "lost_ms", "stop_ms", "note")
+                for name in ("call_us", "import_ms", "first_ms", "start_ms", "lost_ms", "stop_ms")
             },
+            note=self.note,
         )
 
     def end(self) -> None:
@@ -133,8 +155,6 @@ class Worker:
             self._process.kill()
             self._process.communicate()
             self.note = "its process did not end by itself"
-        if self.name != NOBODY and not self.note and not self._driver_calls():
-            self.note = "never called the GPUs' driver, so what that costs is not in its figures"
 
     def _driver_calls(self) -> int:
         return COUNTS.unpack(self._calls.read_bytes())[0] if self._calls.exists() else 0
@@ -153,7 +173,7 @@ class Worker:
 def main() -> None:
     """Print both tables, the noise and who is missing; a target that is missed is printed so."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=200.0, help="time for all rounds")
+    parser.add_argument("--seconds", type=float, default=150.0, help="time for all rounds")
     parser.add_argument("--section", type=float, default=0.5, help="seconds of a block and length")
     parser.add_argument("--only", default="", help="trackers, separated by commas; all without it")
     asked = parser.parse_args()
@@ -183,6 +203,9 @@ def measured(names: list[str], folder: Path, seconds: float, section_s: float) -
         (ms, max(1, round(ms / unit_ms)), max(2, round(1e3 * section_s / ms))) for ms in LENGTHS_MS
     ]
     workers = [Worker(name, environment, folder) for name in names]
+    for worker in workers:
+        for _ in range(AFRESH):
+            worker.start_afresh()
     turns = [each for each in workers for _ in range(1 + (each.name in TWICE))]
     longest_s, rounds = 0.0, 0
     while rounds < 2 or time.monotonic() + longest_s < end_s:  # an interval takes two
