@@ -56,6 +56,7 @@ def test_one_pair_says_a_ratio_and_no_interval_and_none_says_nothing() -> None:
     assert one.ratio == pytest.approx(1.1)
     assert math.isnan(one.low)
     assert verdict(one, 0.01) == "not resolved"
+    assert str(one) == "+10.00 % [one pair]"
     assert str(ratio_of([])) == "unknown"
 
 

@@ -54,6 +54,8 @@ class Ratio:
         if math.isnan(self.ratio):
             return "unknown"
         found, low, high = (100 * (each - 1) for each in (self.ratio, self.low, self.high))
+        if math.isnan(low):
+            return f"{found:+.2f} % [one pair]"
         return f"{found:+.2f} % [{low:+.2f}, {high:+.2f}]"
 
 
