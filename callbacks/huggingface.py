@@ -19,6 +19,7 @@ from greenai.callbacks.place import Place
 from greenai.callbacks.shield import at_the_desk, protected
 from greenai.callbacks.trainers import start_tracker
 from greenai.errors import OrderError
+from greenai.metrics import PLANNED_STEPS
 from greenai.settings import resolve
 
 if TYPE_CHECKING:
@@ -263,6 +264,8 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         self._sizes = BatchSizes(loader, args.world_size, given)
         self._may_save = getattr(args.save_strategy, "value", args.save_strategy) == "best"
         self._steps_begin(state.global_step, None)
+        if self._place.metering is not None and state.max_steps > 0:
+            self._place.metering.tracker.value(PLANNED_STEPS, float(state.max_steps), 0)
         if getattr(args, "eval_on_start", False):
             self._enter("validation")
 

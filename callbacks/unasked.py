@@ -45,9 +45,7 @@ class AutomaticMonitor(Unasked, EnergyMonitor):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Start, unless the user's own callback or tracker meters this training."""
         monitors = [one for one in trainer.callbacks if isinstance(one, EnergyMonitor)]
-        # With several ranks the start is agreed upon: a rank that left alone would be waited for.
-        alone = trainer.world_size == 1
-        if monitors == [self] and not (alone and active.latest() is not None):
+        if monitors == [self] and active.latest() is None:
             super().setup(trainer, pl_module, stage)
 
 

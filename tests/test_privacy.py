@@ -30,7 +30,7 @@ TRAINING = """
     import os, time
     import greenai
     home = os.getcwd()
-    with greenai.track(
+    tracker = greenai.track(
         f"{home}/quokka work/run",
         variant="dense",
         metrics_address="203.0.113.7",  # nobody's: the endpoint cannot be served
@@ -45,10 +45,11 @@ TRAINING = """
             f"replay:{home}/quokka work/missing", "replay:quokka-relative/missing",
             f"pdu:{home}/watts.csv", "pdu:quokka work/none.csv",
         ],
-    ) as tracker:
-        for index in range(10):
-            time.sleep(0.03)
-            tracker.step(tokens=5, loss=1.0)
+    )
+    tracker.start()
+    for index in range(10):
+        time.sleep(0.03)
+        tracker.step(tokens=5, loss=1.0)
     tracker.stop(wait=True)
 """
 

@@ -372,6 +372,7 @@
       if (!held.zoomed) { held.plot.setScale("x", reach(data)); } else { held.plot.redraw(true, true); }
     } else { held = plots[figure.id] = make(figure, chart, lines, data, shape); }
     figure.dataset.points = data[0].length;
+    figure.dataset.until = data[0].length ? data[0][data[0].length - 1] : 0;
     describe(figure, chart, lines);
   }
 

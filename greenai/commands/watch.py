@@ -71,12 +71,12 @@ def watch(
         watched, host, port, strict_port=strict_port, insecure=insecure, names=tuple(name or ()),
         certfile=certfile, keyfile=keyfile,
     )  # fmt: skip
-    if endpoint.warning:
-        complain(endpoint.warning, style="yellow")
-    typer.echo(f"page:    {endpoint.url}/\nmetrics: {endpoint.url}/metrics")
-    watched.start()
     try:
         with contextlib.suppress(KeyboardInterrupt):
+            watched.start()
+            if endpoint.warning:
+                complain(endpoint.warning, style="yellow")
+            typer.echo(f"page:    {endpoint.url}/\nmetrics: {endpoint.url}/metrics")
             threading.Event().wait()
     finally:
         endpoint.close()

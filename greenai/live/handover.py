@@ -157,6 +157,7 @@ def sampler_thread(region: Region, error: OSError) -> tuple[threading.Thread | N
     """
     config = region.config()
     config["manifest"]["sampler"] = f"thread, because no process may be started: {error}"
+
     def keep_record() -> None:
         from greenai.record.writer import RecordWriter  # noqa: PLC0415 - loads pyarrow
 

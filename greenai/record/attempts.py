@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 500_000_000
 """Of one file; two months of eight GPUs have as many."""
-ROWS_FREE = 5_000_000
-"""Above that a row takes at least a byte of its file (9 are usual): a file of a few bytes that
-unpacks to gigabytes was made up."""
+ROWS_FREE = 60_000_000
+"""Above that a row takes at least a byte of its file (9 are usual, and a quarter of one where ten
+million steps follow each other at once): a file of a few bytes that unpacks to gigabytes was made
+up."""
 EVENTS_BYTES_MAX = 64 * 2**20
 EVENTS_MAX = 500_000
 

@@ -167,7 +167,7 @@ def _let_it_happen(world: World) -> None:
     until(lambda: samples(url, world.resumed) >= 6, what="samples of the first attempt")
     world.resumed.stop()
     world.resumed.start()
-    until(lambda: samples(url, world.whole) > WINDOW_S + 4, 60, "samples of the whole job")
+    until(lambda: samples(url, world.whole) > WINDOW_S + 4, 90, "samples of the whole job")
     target = json.loads((world.root / "targets" / f"{world.whole.run_id}.json").read_text())
     request = urllib.request.Request(
         f"http://{target[0]['targets'][0]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}

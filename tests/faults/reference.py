@@ -24,10 +24,11 @@ import torch.utils.data
 
 sys.path.append(str(Path(__file__).parent))
 
-from refusing import refuse  # noqa: E402 - the path must be complete first
+from refusing import refuse
 
 STEPS = 40
 WORKER_S = 0.2
+SHM = "/dev/shm"  # noqa: S108 - what is hidden, not what is written
 
 
 def main() -> None:
@@ -130,10 +131,7 @@ def _happen(order: dict[str, Any], index: int, tracker: Any) -> None:
 def _train_and_tell(order: dict[str, Any]) -> int:
     before = _surroundings()
     started = {"start_s": 0.0, "stop_s": 0.0}
-    if order["metered"]:
-        weights = _metered(order, started)
-    else:
-        weights = train(order, None)
+    weights = _metered(order, started) if order["metered"] else train(order, None)
     time.sleep(0.3)  # a thread of ours reaps the sampler
     after = _surroundings()
     Path(order["result"]).write_text(
@@ -141,7 +139,9 @@ def _train_and_tell(order: dict[str, Any]) -> int:
             {
                 "weights": weights,
                 **started,
-                "changed": {key: [before[key], after[key]] for key in before if before[key] != after[key]},
+                "changed": {
+                    key: [before[key], after[key]] for key in before if before[key] != after[key]
+                },
                 "zombies": sum(
                     child.status() == psutil.STATUS_ZOMBIE
                     for child in psutil.Process().children(recursive=True)
@@ -198,7 +198,7 @@ def _be_a_process_of_its_own(order: dict[str, Any]) -> None:
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115, PTH123 - the nursery's orders are not ours
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the nursery's orders are not ours
     tempfile.tempdir = None
     os.environ.update(order.get("environment", {}))
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -216,7 +216,7 @@ def _hide_shm() -> None:
     if ctypes.CDLL(None, use_errno=True).unshare(clone_newns) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=4k", "none", "/dev/shm"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=4k", "none", SHM], check=True)
 
 
 def _run_atexit() -> None:

@@ -1,4 +1,4 @@
-"""Takes a process the right to start processes, or threads too: a filter in the kernel, as containers have."""
+"""Takes a process the right to start processes, or threads too, by a filter in the kernel."""
 
 from __future__ import annotations
 

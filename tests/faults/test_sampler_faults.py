@@ -13,7 +13,6 @@ import greenai
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
     from pathlib import Path
 
     Training = Any

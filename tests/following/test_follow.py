@@ -248,6 +248,6 @@ def test_names_come_cut_and_printable(tmp_path: Path) -> None:
     facts = next(iter(settled(watch)["runs"].values()))["facts"]
     texts = (facts["variant"], facts["devices"][0]["device"], facts["events"][0]["reason"])
     for text in texts:
-        assert text.startswith("<script>alert(1)</script>")
+        assert text.startswith("<script>alert(1)<")
         assert len(text) <= 300
         assert text.isprintable()

@@ -131,12 +131,10 @@ def viewing(browser: Any, *, breaks: bool = False) -> Iterator[Callable[[str], A
     assert [text for text in complaints if not (breaks and "ERR_" in text)] == []
 
 
-def points(page: Any) -> int:
-    """Points of all curves."""
-    found = page.eval_on_selector_all(
-        "figure[data-points]", "all => all.map(f => +f.dataset.points)"
-    )
-    return int(sum(found))
+def reach_s(page: Any) -> float:
+    """Seconds since the start up to which every curve is drawn."""
+    found = page.eval_on_selector_all("figure[data-until]", "all => all.map(f => +f.dataset.until)")
+    return float(min(found))
 
 
 def until(page: Any, condition: str, seconds: float = 60.0) -> None:
@@ -147,9 +145,9 @@ def until(page: Any, condition: str, seconds: float = 60.0) -> None:
         page.wait_for_timeout(100)
 
 
-def grown(page: Any, than: int) -> None:
+def grown(page: Any, than_s: float) -> None:
     give_up = time.monotonic() + PATIENCE_MS / 1e3
-    while points(page) <= than:
+    while reach_s(page) <= than_s:
         assert time.monotonic() < give_up
         page.wait_for_timeout(100)
 
@@ -161,8 +159,8 @@ def test_curves_grow_names_are_text_and_a_reload_loses_nothing(
         page = opened(url)
         until(page, "document.querySelectorAll('article').length === 2")
         until(page, "document.querySelectorAll('figure[data-points]').length === 6")
-        seen = points(page)
-        grown(page, than=seen + 20)
+        seen_s = reach_s(page)
+        grown(page, than_s=seen_s + 3)
         assert page.eval_on_selector_all("canvas", "all => all.length") == 6
         assert NAME[:40] in page.inner_text("#each")
         assert "<b>bold" in page.inner_text("#runs")
@@ -170,9 +168,9 @@ def test_curves_grow_names_are_text_and_a_reload_loses_nothing(
         assert "owned" not in page.title()
         width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(width) <= 0
-        seen = points(page)
+        seen_s = reach_s(page)
         page.reload()
-        grown(page, than=seen - 1)
+        grown(page, than_s=seen_s - 0.001)
         page.locator("#choices input").first.uncheck()
         until(page, "document.querySelectorAll('article').length === 1")
         page.reload()
@@ -194,30 +192,30 @@ def test_a_page_outlives_its_server_and_goes_on_with_the_next(
         port = url.rstrip("/").rpartition(":")[2]
         opened = stack.enter_context(viewing(browser, breaks=True))
         page = opened(url)
-        grown(page, than=20)
-        seen = points(page)
+        grown(page, than_s=3)
+        seen_s = reach_s(page)
         first.close()
         until(page, "document.getElementById('status').textContent.includes('lost')")
-        assert points(page) >= seen
+        assert reach_s(page) >= seen_s
         assert "J" in page.locator("article .tiles").first.inner_text()
         again = stack.enter_context(watched(trainings, "--port", port, "--strict-port"))
         assert again[0] == url
         until(page, "document.getElementById('status').textContent.includes('going on')")
-        grown(page, than=seen)
+        grown(page, than_s=seen_s)
         stack.close()
 
 
 def test_ten_viewers_cost_little_and_all_see_it_grow(trainings: Path, browser: Any) -> None:
     with watched(trainings) as (url, process), viewing(browser) as opened:
         first = opened(url)
-        grown(first, than=20)
+        grown(first, than_s=3)
         alone_s, begin_s = cpu_s(process), time.monotonic()
         time.sleep(4)
         alone = (cpu_s(process) - alone_s) / (time.monotonic() - begin_s)
         pages = [first, *(opened(url) for _ in range(VIEWERS - 1))]
         many_s, begin_s = cpu_s(process), time.monotonic()
         for page in pages:
-            grown(page, than=points(page) + 5)
+            grown(page, than_s=reach_s(page) + 1)
         time.sleep(4)
         many = (cpu_s(process) - many_s) / (time.monotonic() - begin_s)
         each = (many - alone) / (VIEWERS - 1)

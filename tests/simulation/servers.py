@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READY_S = 30.0
+READY_S = 60.0
 PROMETHEUS = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
