@@ -13,7 +13,7 @@ from greenai.analysis.node import ALL_NODES
 from greenai.exporters.figures import Bounds, DeviceFigures, Figures
 from greenai.exporters.live_file import figures_to_json
 from greenai.live.clock import anchor, monotonic_ns
-from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
+from greenai.live.shared import DELIVERY_FAILS, METRICS_PORT, STOP_ASKED, Totals
 from greenai.local_ranks import LocalRanks
 from greenai.metrics import BY_NAME, PHASES
 from greenai.outlets import are_wanted
@@ -105,6 +105,7 @@ class Serving:
         self._ask = sampler.ask
         self._settled.set()
         while self._outgoing is not None and self._outgoing.troubles:
+            self._region.header[DELIVERY_FAILS] = 1
             sampler.say("delivery_failed", self._outgoing.troubles.popleft())
         return self._totals
 

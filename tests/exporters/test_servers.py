@@ -97,13 +97,11 @@ class Job:
         return load(self.folder).summary()
 
     def closed_j(self) -> float:
-        """Energy of all attempts as their samplers closed it; the record's, but for what a later
-        reading tells of an earlier one: some tenths of a per mille on a busy machine.
-        """
+        """Energy of all attempts as their samplers closed it, which is the record's."""
         lives = [json.loads(file.read_text()) for file in self.folder.glob("rank-0/*/live.json")]
         assert all(one["closed"] for one in lives)
         closed_j = sum(one["energy_j"] for one in lives)
-        assert closed_j == pytest.approx(self.summary()["energy_j"], rel=2e-3)
+        assert closed_j == pytest.approx(self.summary()["energy_j"], rel=1e-9)
         return float(closed_j)
 
 
