@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workloads.metered": {"api", "callbacks", "record.manifest"},  # adds what the end tells
     "workloads.resting": {"doctor"},  # reads the counters while nothing is trained
     "merging": {"record", "analysis", "sensors.base"},
+    "step_table": {"merging", "analysis", "sensors.base"},
     "stragglers": {"merging", "analysis", "record.types"},
     "shortfalls": {"merging", "stragglers", "analysis", "record.types"},
     "crosscheck": {"merging", "record", "analysis", "sensors.codecarbon_check"},
@@ -90,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "run": {
         "statement",
+        "step_table",
         "energy_utc",
         "merging",
         "shortfalls",
@@ -193,12 +195,13 @@ THIRD_PARTY: dict[str, set[str]] = {
         "emitted",
         "statement",
         "following",
+        "step_table",
         "stragglers",
     },
     "pyarrow": {"record", "exporters", "companion"},
     "duckdb": {"fleet.query", "fleet.index"},
     "fsspec": {"fleet"},
-    "pandas": {"run", "merging", "lens", "exporters", "statement"},
+    "pandas": {"run", "merging", "step_table", "lens", "exporters", "statement"},
     "httpx": {"services.client"},
     "psutil": {"sensors", "live", "companion"},
     "typer": {

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from greenai.sensors.base import Channel
     from greenai.units import Floats, Ns
 
-RESOLVED, INTERPOLATED, SMOOTHED = "resolved", "interpolated", "smoothed"
+LABELS = ("resolved", "interpolated", "smoothed")
 RESOLVED_SPACINGS = 5
 """A step of at least this many knot spacings is resolved; one shorter than one is smoothed."""
 
@@ -150,14 +150,12 @@ class Attribution:
         return self._over_channels([channel.step_j for channel in self.channels])
 
     @property
-    def labels(self) -> npt.NDArray[np.str_]:
-        """How far each step's energy is its own: resolved, interpolated, smoothed. Shape (n,)."""
+    def label_codes(self) -> npt.NDArray[np.int8]:
+        """Place in LABELS of each step: how far its energy is its own. Shape (n,)."""
         duration_ns = self.timeline.steps.duration_ns
-        return np.where(
-            duration_ns >= RESOLVED_SPACINGS * self.spacing_ns,
-            RESOLVED,
-            np.where(duration_ns >= self.spacing_ns, INTERPOLATED, SMOOTHED),
-        )
+        codes = (duration_ns < RESOLVED_SPACINGS * self.spacing_ns).astype(np.int8)
+        codes += duration_ns < self.spacing_ns
+        return codes
 
     def step_kind_j(self, kind: str) -> Floats:
         """Energy of each step of one component; NaN without such a channel. Shape (n,)."""
