@@ -89,7 +89,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    request_queue_size = CLIENTS_MAX
+    request_queue_size = 128  # a flood of connections delays no other one by a second
 
     def __init__(
         self,

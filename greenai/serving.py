@@ -69,11 +69,19 @@ class Serving:
         if are_wanted(config):
             from greenai.outgoing import Outgoing  # noqa: PLC0415 - takes megabytes
 
-            self._outgoing = Outgoing(self.figures, config, others_closed=self._others.are_closed)
+            self._outgoing = Outgoing(
+                self.figures, self._at_the_same_port(), others_closed=self._others.are_closed
+            )
             port = self._outgoing.port
             self._region.header[METRICS_PORT] = 1 << 32 if port is None else port
         gc.collect()
         gc.freeze()
+
+    def _at_the_same_port(self) -> dict[str, Any]:
+        """Serve where a predecessor did: to Prometheus it stays one target, and its alert holds."""
+        port = int(self._region.header[METRICS_PORT])
+        is_told = self._config["metrics_port"] is not None and 0 < port < 1 << 16
+        return {**self._config, "metrics_port": port} if is_told else self._config
 
     def add_channels(self, channels: list[Channel]) -> None:
         """Take the channels known so far."""
