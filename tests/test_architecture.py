@@ -80,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accounts": {"embodied", "water", "energy_utc", "merging", "shortfalls", "analysis"},
     "statement": {
         "accounts",
+        "stragglers",
         "lens",
         "lineage",
         "merging",
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "record.types",
     },
     "run": {
+        "stragglers",
         "statement",
         "energy_utc",
         "merging",

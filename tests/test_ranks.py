@@ -149,6 +149,30 @@ def test_attempts_that_overlap_count_a_device_once() -> None:
     assert a_run(first, second).energy() == pytest.approx(energy_j(0.5, 9.0), rel=0.003)
 
 
+def test_a_killed_attempt_ends_where_it_ended_whatever_comes_after_it() -> None:
+    """Given an attempt that nobody stopped, when another reads the device later, it stays short."""
+    killed = rank([read(0, 5)], 8, of=1, stopped=False)
+    alone = a_run(killed)
+    later = dataclasses.replace(
+        rank([read(20, 25, seed=1)], 8, of=1, first_s=20.5), attempt=1, launch_id="second"
+    )
+    both = a_run(killed, later).summary()
+    assert both["attempt_list"][0]["duration_s"] == alone.summary()["duration_s"]
+    assert both["attempt_list"][0]["energy_j"] == pytest.approx(alone.energy())
+    assert both["coverage"] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_run_is_stopped_where_each_of_its_ranks_is(dead: int) -> None:
+    ranks = [rank([flat(100, 9, number)], 10, number=number) for number in range(2)]
+    ranks[dead] = dataclasses.replace(ranks[dead], ended="parent_died")
+    earlier = [dataclasses.replace(one, ended="unknown") for one in ranks]
+    last = [dataclasses.replace(one, attempt=1, launch_id="second") for one in ranks]
+    said = a_run(*earlier, *last).summary()
+    assert said["ended"] == "parent_died"
+    assert [one["ended"] for one in said["attempt_list"]] == ["unknown", "parent_died"]
+
+
 def test_of_two_boots_no_time_is_shared() -> None:
     """Given a GPU whose node restarts, when its clock begins anew, both attempts count whole."""
     first = rank([flat(100, 9, 0)], 10, of=1, host="boot-1")
