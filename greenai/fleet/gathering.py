@@ -38,7 +38,7 @@ def gather(place: Place, *, compute: bool = False, say: Callable[[str], object] 
     summaries = place.summaries()
     if not summaries:
         raise RecordError(
-            "No run lies there.",
+            f"No run lies in {place}.",
             "There is nothing to list.",
             "name a folder that holds run folders",
         )

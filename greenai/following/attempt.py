@@ -14,11 +14,11 @@ from greenai.analysis.tracing import TracedAttribution
 from greenai.errors import RecordError
 from greenai.following.rows import GrowingRows, plain_rows
 from greenai.metrics import PHASES
-from greenai.record.documents import parse_object, read_json
+from greenai.record.documents import LIVE_FILE, parse_object, read_json
 from greenai.record.manifest import MANIFEST, channels_of, read_attempt_manifest
 from greenai.record.tail import LineTail, ReplacedError
 from greenai.record.types import FIXED_NAMES, STOP, VALUE
-from greenai.record.writer import EVENTS_FILE, LIVE_FILE, MARKS_FILE, READINGS_FILE
+from greenai.record.writer import EVENTS_FILE, MARKS_FILE, READINGS_FILE
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from greenai.errors import RecordError
 from greenai.exporters.live_file import read_live
 from greenai.following.attempt import RECENT_S, SILENT_S
 from greenai.record.reader import attempt_folders
-from greenai.record.writer import LIVE_FILE
+from greenai.record.documents import LIVE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
