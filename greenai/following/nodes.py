@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from greenai.errors import RecordError
 from greenai.exporters.live_file import read_live
 from greenai.following.attempt import RECENT_S, SILENT_S
-from greenai.record.reader import attempt_folders
 from greenai.record.documents import LIVE_FILE
+from greenai.record.reader import attempt_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
