@@ -86,7 +86,7 @@ def total_figures(totals: Totals) -> dict[str, float]:
 
     Example:
         >>> from greenai.live.shared import Totals
-        >>> total_figures(Totals(energy_j=12.0, steps_j=10.0, tokens=5.0))
+        >>> total_figures(Totals(energy_j=12.0, steps_j=10.0, known_tokens=5.0))
         {'greenai/energy_j': 12.0, 'greenai/j_per_token': 2.0}
     """
     figures = {

@@ -44,7 +44,7 @@ def summary_text(
         >>> import pathlib
         >>> from greenai.live.shared import Totals
         >>> from greenai.settings import Settings
-        >>> totals = Totals(energy_j=7200, steps_j=7000, tokens=1e6, steps=50, closed=True)
+        >>> totals = Totals(energy_j=7200, steps_j=7000, known_tokens=1e6, steps=50, closed=True)
         >>> settings = Settings(country="FRA", pue=1.2)
         >>> print(summary_text(totals, settings, duration_s=60, folder=pathlib.Path("runs/a")))
         greenai: 7.20 kJ in 60.0 s, 120 W on average
@@ -111,9 +111,9 @@ def _energy(totals: Totals, duration_s: float) -> str:
 
 
 def _work(totals: Totals) -> str:
-    # A sum of 0 tokens means that no step has said how many it had.
-    known = totals.tokens > 0 and math.isfinite(totals.steps_j)
-    per_token = f"{totals.steps_j / totals.tokens:#.3g}" if known else "unknown"
+    # A sum of 0 tokens means that no step of known energy has said how many it had.
+    known = math.isfinite(totals.j_per_token)
+    per_token = f"{totals.j_per_token:#.3g}" if known else "unknown"
     steps = f"{totals.steps:.0f}" if math.isfinite(totals.steps) else "an unknown number of"
     return f"{per_token} J/token in {steps} steps"
 

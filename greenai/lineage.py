@@ -25,8 +25,8 @@ def lineage_of(run: Run) -> dict[str, Any] | None:
     Returns:
         ``ancestors``, the nearest first; ``energy_j`` of all, None where any is unknown;
         ``known_j``, of those that are known; ``estimated_j``, with coverage made up for, None
-        where any is wholly unknown; ``operational_co2e_g`` of all. None where the run names no
-        parent.
+        where the energy or the coverage of any is unknown; ``operational_co2e_g`` of all. None
+        where the run names no parent.
     """
     ancestors = ancestors_in(run.record.manifest)
     if not ancestors:
@@ -61,12 +61,12 @@ def about_lineage(lineage: dict[str, Any] | None) -> list[str]:
 
 
 def _whole_j(one: dict[str, Any]) -> float | None:
-    """Energy made up for the share that is covered; as it is where that is not known."""
+    """Energy made up for the share that is not covered; None where either is unknown."""
     energy_j: float | None = one["energy_j"]
     coverage: float | None = one["coverage"]
-    if energy_j is None or coverage is None:
-        return energy_j
-    return energy_j / min(coverage, 1.0) if coverage > 0 else None
+    if energy_j is None or not coverage:
+        return None
+    return energy_j / min(coverage, 1.0)
 
 
 def _sum(values: list[float | None]) -> float | None:

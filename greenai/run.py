@@ -36,6 +36,7 @@ from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
 from greenai.statement import statement_of
 from greenai.step_table import SUMMED, steps_of, texts
+from greenai.stragglers import ending_of
 from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ class Run:
             "variant": self.variant,
             "started_utc": self.record.manifest.get("started_utc"),
             "duration_s": duration_s(self.parts),
-            "ended": self._ended(),
+            "ended": ending_of(self.parts),
             "attempts": len(set(launch_numbers(self.parts).values())),
             "ranks": present,
             "ranks_expected": expected,
@@ -380,9 +381,6 @@ class Run:
         present = {part.attempt.rank for part in self.parts}
         sizes = [whole_number(part.attempt.manifest.get("world_size")) for part in self.parts]
         return len(present), max([len(present), *sizes])
-
-    def _ended(self) -> str:
-        return self.parts[-1].attempt.ended if self.parts else "unknown"
 
 
 def _ratio(part: float, whole: float) -> float:

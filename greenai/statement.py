@@ -16,6 +16,7 @@ from greenai.lineage import lineage_of
 from greenai.merging import devices_counted, duration_s, launch_numbers, to_utc_ns
 from greenai.record.types import CHANGE
 from greenai.shortfalls import length_ns
+from greenai.stragglers import ending_of
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def attempts_of(parts: tuple[Part, ...]) -> list[dict[str, Any]]:
             {
                 "attempt": number,
                 "ranks": len({part.attempt.rank for part in own}),
-                "ended": own[-1].attempt.ended,
+                "ended": ending_of(own),
                 "duration_s": duration_s(own),
                 "energy_j": math.fsum(energies_j) if energies_j else math.nan,
             }

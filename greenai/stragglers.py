@@ -10,9 +10,10 @@ from greenai.analysis.timeline import DATA_WAIT, TRAIN_STEP
 from greenai.record.types import NOTE, RESUMED_NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from greenai.merging import Part
+    from greenai.record.types import Ended
 
 RANKS_NAMED = 10
 SLOWER = 1.1
@@ -74,6 +75,15 @@ def about_stragglers(parts: tuple[Part, ...]) -> list[str]:
                     f"the median rank {usual_wait:.0%}."
                 )
     return said
+
+
+def ending_of(parts: Sequence[Part]) -> Ended:
+    """How the last attempt ended, all of its ranks: it is stopped where each of them is."""
+    last = max((part.attempt.attempt for part in parts), default=0)
+    ends = {part.attempt.ended for part in parts if part.attempt.attempt == last}
+    if ends == {"stopped"}:
+        return "stopped"
+    return "parent_died" if "parent_died" in ends else "unknown"
 
 
 def about_batches(parts: tuple[Part, ...]) -> list[str]:

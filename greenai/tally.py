@@ -54,6 +54,8 @@ class Tally:
         self.told = Told()
         self.steps = 0
         self.sums = {"batches": 0.0, "tokens": 0.0, "samples": 0.0, "flops": 0.0}
+        self.known_tokens = 0.0
+        """Tokens of the steps whose energy is known: the others are in no energy of steps."""
         self.last_step: SettledStep | None = None
         self.step_energy_j = StepHistogram.of_energy()
         self.step_duration_s = StepHistogram.of_duration()
@@ -122,6 +124,7 @@ class Tally:
             operational_co2e_g=self.emissions.grams,
             steps_j=float(running.phase_j[:, _IN_STEPS].sum()),
             tokens=self.sums["tokens"],
+            known_tokens=self.known_tokens,
             samples=self.sums["samples"],
             steps=float(self.steps),
             settled_step=math.nan if last is None else float(last.index),
@@ -208,6 +211,8 @@ class Tally:
             self._trained_ns = self.running.settled_ns
         for name in self.sums:
             self.sums[name] += getattr(step, name)
+        if math.isfinite(step.energy_j):
+            self.known_tokens += step.tokens
         self.step_energy_j.observe(step.energy_j, step.index)
         self.step_duration_s.observe(step.duration_s, step.index)
 

@@ -82,6 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accounts": {"embodied", "water", "energy_utc", "merging", "shortfalls", "analysis"},
     "statement": {
         "accounts",
+        "stragglers",
         "lens",
         "lineage",
         "merging",
@@ -90,6 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "record.types",
     },
     "run": {
+        "stragglers",
         "statement",
         "step_table",
         "energy_utc",

@@ -117,8 +117,14 @@ def test_the_energy_of_a_parent_without_a_summary_is_what_its_samplers_settled(
     for rank, energy_j in enumerate((100.0, 50.0)):
         attempt = base / f"rank-{rank}" / "attempt-x"
         attempt.mkdir(parents=True)
-        (attempt / "live.json").write_text(json.dumps({"energy_j": energy_j}))
-    assert lineage_for(str(base), tmp_path)[0]["energy_j"] == 150.0
+        settled = {"energy_j": energy_j, "operational_co2e_g": energy_j / 100}
+        (attempt / "live.json").write_text(json.dumps(settled))
+    (found,) = lineage_for(str(base), tmp_path)
+    assert (found["energy_j"], found["operational_co2e_g"]) == (150.0, 1.5)
+    assert found["coverage"] is None
+    lineage = child_of([found]).summary()["lineage"]
+    assert lineage["energy_j"] == pytest.approx(a_run(metered=True).energy() + 150)
+    assert lineage["estimated_j"] is None  # nobody knows what share of the parent that is
     (attempt / "live.json").write_text(json.dumps({"energy_j": None}))
     assert lineage_for(str(base), tmp_path)[0]["energy_j"] is None
 

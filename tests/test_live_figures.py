@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation.counters import MS, START_NS, SimulatedCounter, a_channel
 
 from greenai import grid
 from greenai.analysis.intensity import series_of
@@ -23,13 +24,15 @@ from greenai.exporters.figures import DeviceFigures, Figures
 from greenai.exporters.live_file import figures_to_json
 from greenai.exporters.prometheus import registry_of
 from greenai.local_ranks import STALE_NS, LocalRanks
-from greenai.record.types import NOTE, VALUE
+from greenai.record.types import NOTE, STEP_END, VALUE
 from greenai.sensors.base import Channel
+from greenai.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 S = 1_000_000_000
+WORK = {"warmup_s": 0.0, "total_steps": None, "price_per_kwh": None}
 HOUR = 3600 * S
 KWH = 3.6e6
 HERE = "0123456789abcdef"
@@ -200,6 +203,25 @@ def test_without_a_series_emissions_are_energy_times_the_factor(parts_j: list[fl
     for at, energy_j in enumerate(parts_j):
         course.add(energy_j, at, at + 1)
     assert course.grams == pytest.approx(sum(parts_j) / KWH * FRANCE.g_per_kwh, abs=1e-12)
+
+
+def test_energy_per_token_is_of_the_steps_whose_energy_is_known() -> None:
+    """Given readings that begin with the third of six steps, two steps' tokens had no energy."""
+    names, gpu = ("other", "tokens", "train_start"), a_channel(refresh_ns=20 * MS)
+    tally = Tally(dict.fromkeys(("country", "region", "intensity_table", "pue")) | WORK, None)
+    tally.add_channels([gpu])
+    marks = [(START_NS - S, NOTE, 2, 0, 0.0)]
+    for index in range(6):
+        end_ns = START_NS - S + (index + 1) * S // 2
+        marks += [(end_ns, VALUE, 1, index, 50.0), (end_ns, STEP_END, 0, index, 1.0)]
+    read = SimulatedCounter(lambda t: 100.0 * t, refresh_ms=20).readings(3, gpu)
+    columns = (read.t_lo_ns, read.t_hi_ns, read.value, read.kind)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    tally.feed([(0, *row) for row in rows], marks, names)
+    tally.settle(closed=True, wait=False)
+    totals = tally.totals(closed=True)
+    assert (totals.steps, totals.tokens) == (6, 300)
+    assert totals.j_per_token == pytest.approx(100 * 0.5 / 50, rel=0.1)
 
 
 def test_the_end_of_an_even_run_is_foreseen_exactly() -> None:

@@ -163,6 +163,17 @@ def test_a_killed_attempt_ends_with_its_own_readings() -> None:
     assert run.energy() == pytest.approx(energy_j(0.5, 4) + energy_j(8.5, 11), rel=0.01)
 
 
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_run_is_stopped_where_each_of_its_ranks_is(dead: int) -> None:
+    ranks = [rank([flat(100, 9, number)], 10, number=number) for number in range(2)]
+    ranks[dead] = dataclasses.replace(ranks[dead], ended="parent_died")
+    earlier = [dataclasses.replace(one, ended="unknown") for one in ranks]
+    last = [dataclasses.replace(one, attempt=1, launch_id="second") for one in ranks]
+    said = a_run(*earlier, *last).summary()
+    assert said["ended"] == "parent_died"
+    assert [one["ended"] for one in said["attempt_list"]] == ["unknown", "parent_died"]
+
+
 def test_of_two_boots_no_time_is_shared() -> None:
     """Given a GPU whose node restarts, when its clock begins anew, both attempts count whole."""
     first = rank([flat(100, 9, 0)], 10, of=1, host="boot-1")

@@ -87,6 +87,34 @@ if __name__ == "__main__":
         enable_model_summary=False,
     ).fit(Model(), DataLoader(torch.ones(40, 4), batch_size=4))
 """
+TRAINER = """
+import sys, time
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from greenai.callbacks.huggingface import EnergyCallback
+
+class Tiny(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = torch.nn.Embedding(32, 8), torch.nn.Linear(8, 32)
+
+    def forward(self, input_ids, labels=None):
+        time.sleep(0.05)
+        logits = self.head(self.embedding(input_ids))
+        return {"loss": torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())}
+
+rows = [{"input_ids": row, "labels": row} for row in torch.randint(32, (64, 16))]
+arguments = TrainingArguments(
+    output_dir=sys.argv[2], per_device_train_batch_size=4, gradient_accumulation_steps=2,
+    max_steps=8, save_steps=3, include_num_input_tokens_seen=True, report_to=[], use_cpu=True,
+    disable_tqdm=True, ddp_find_unused_parameters=False,
+)
+callback = EnergyCallback(sys.argv[1], sensors=["assumed:host=50"], print_summary=False)
+resumes = sys.argv[3] == "again"
+Trainer(Tiny(), arguments, train_dataset=rows, callbacks=[callback]).train(
+    resume_from_checkpoint=sys.argv[2] + "/checkpoint-3" if resumes else None
+)
+"""
 
 
 def launched(*words: str, environment: dict[str, str]) -> None:
@@ -174,3 +202,28 @@ def test_ranks_of_lightning_are_one_run(tmp_path: Path, strategy: str) -> None:
     assert set(run.steps()["tokens"]) == {2.0}
     known = run.steps()[run.steps()["energy_j"].notna()]
     assert known["energy_j"].sum() == pytest.approx(HOST_W * known["duration_s"].sum(), rel=0.05)
+
+
+def test_a_trainer_of_two_processes_is_one_run_and_goes_on_from_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("transformers", reason="the Trainer is Hugging Face's")
+    pytest.importorskip("accelerate", reason="the Trainer needs it")
+    script, run = tmp_path / "train.py", tmp_path / "run"
+    script.write_text(TRAINER)
+    for start in ("first", "again"):
+        launched(
+            "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
+            str(run), str(tmp_path / "out"), start, environment=dict(os.environ),
+        )  # fmt: skip
+    summary, steps = greenai.load(run).summary(), greenai.load(run).steps()
+    assert (summary["attempts"], summary["ranks"], summary["ended"]) == (2, 2, "stopped")
+    assert steps["step"].tolist() == [*range(8), *range(3, 8)]
+    assert steps["rolled_back"].tolist() == [False] * 3 + [True] * 5 + [False] * 5
+    assert steps["ranks"].eq(2).all()
+    assert steps["tokens"].eq(2 * 2 * 4 * 16).all()  # ranks, micro-batches, rows, ids
+    host_j = HOST_W * sum(one["duration_s"] for one in summary["attempt_list"])
+    assert summary["energy_j"] == pytest.approx(host_j * summary["coverage"], rel=0.05)
+    again_j = steps.loc[steps["rolled_back"], "energy_j"].sum()
+    assert summary["wasted_j"] == pytest.approx(again_j)
+    assert again_j > 0

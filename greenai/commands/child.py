@@ -55,16 +55,16 @@ class Child:
         Returns:
             Its exit code; 128 and the signal's number where a signal has ended it.
         """
-        for number in _PASSED_ON:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._pass_on)
+        for passed_on in _PASSED_ON:
+            if signal.getsignal(passed_on) is not signal.SIG_IGN:
+                signal.signal(passed_on, self._pass_on)
         try:
             # Open files of the caller are handed on (a make's jobserver); ours close by themselves.
             self._process = subprocess.Popen(self._command, close_fds=False)
         except OSError:  # its interpreter is missing, or it is no program
             return NOT_EXECUTABLE
-        for early in self._early:
-            self._process.send_signal(early)
+        for number in self._early:
+            self._process.send_signal(number)
         code = self._process.wait()
         return code if code >= 0 else SIGNALLED - code
 

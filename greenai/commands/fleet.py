@@ -137,9 +137,9 @@ def _say_age(fleet: Fleet, place: Place, root: str) -> None:
 
 def _say_unreadable(broken: Sequence[tuple[str, str]]) -> None:
     for folder, problem in broken[:NAMED_MAX]:
-        complain(f"{folder} cannot be read: {problem}", style="yellow")
+        complain(f"{folder} cannot be read whole: {problem}", style="yellow")
     if len(broken) > NAMED_MAX:
-        complain(f"{len(broken) - NAMED_MAX} more cannot be read.", style="yellow")
+        complain(f"{len(broken) - NAMED_MAX} more cannot be read whole.", style="yellow")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def gather(place: Place, *, compute: bool = False, say: Callable[[str], object] 
     summaries = place.summaries()
     if not summaries:
         raise RecordError(
-            "No run lies there.",
+            f"No run lies in {place}.",
             "There is nothing to list.",
             "name a folder that holds run folders",
         )
@@ -68,12 +68,17 @@ def _of_summary(name: str, data: bytes) -> Row | None:
 def _computed(place: Place, name: str) -> Row:
     from greenai.api import load  # noqa: PLC0415 - loads pandas, and most runs have a summary
 
-    folder = None
+    folder, damage = None, None
     try:
         with place.at_hand(name) as folder:
-            summary = load(folder, partial=True).summary()
+            try:
+                summary = load(folder).summary()
+            except RecordError as error:
+                damage = f"{error.what} The numbers are of what lies before."
+                summary = load(folder, partial=True).summary()
     except GreenAIError as error:
         return unreadable(name, error.what.replace(str(folder), name))
     except OSError as error:
         return unreadable(name, f"{name} cannot be read: {error.strerror}.")
-    return row_of(name, summary, COMPUTED, greenai.__version__)
+    row = row_of(name, summary, COMPUTED, greenai.__version__)
+    return row if damage is None else {**row, "problem": damage.replace(str(folder), name)}

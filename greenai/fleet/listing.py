@@ -37,7 +37,11 @@ def text_of(listing: Listing) -> str:
         any(isinstance(row[n], int | float) for row in listing.rows)
         for n in range(len(listing.columns))
     ]
-    table = [list(listing.columns), *([_shown(value) for value in row] for row in listing.rows)]
+    rows = [
+        ["none" if name == "problem" and value is None else _shown(value) for name, value in cells]
+        for cells in (zip(listing.columns, row, strict=True) for row in listing.rows)
+    ]
+    table = [list(listing.columns), *rows]
     widths = [max(len(row[n]) for row in table) for n in range(len(listing.columns))]
     lines = (
         "  ".join(

@@ -70,6 +70,9 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def __str__(self) -> str:
+        return str(self.root)
+
     def names(self) -> list[str]:
         """See ``Place``."""
         return [folder.relative_to(self.root).as_posix() for folder in run_folders(self.root)]

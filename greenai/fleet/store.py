@@ -62,6 +62,9 @@ class Store:
             self._fs, self._root = fsspec.core.url_to_fs(self.url)
         self._root = self._root.rstrip("/")
 
+    def __str__(self) -> str:
+        return self.url
+
     def names(self) -> list[str]:
         """See ``Place``; one listing of everything: a request takes as long as 1000 names."""
         return sorted(_by_run(self._files()))

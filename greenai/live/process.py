@@ -58,7 +58,7 @@ class SamplerProcess:
         The start itself happens on a thread of its own, so that the training waits for nothing.
 
         Returns:
-            False where it has died for good.
+            False where it has died for good: a second time, or where no thread may be started.
         """
         silent_ns = monotonic_ns() - int(self._region.header[HEARTBEAT_NS])
         if silent_ns < SILENT_NS or not self.has_ended:
@@ -66,9 +66,12 @@ class SamplerProcess:
         if self._restarted:
             return False
         self._restarted = True
-        logging.getLogger("greenai").warning("The sampler process died and is started once more.")
         self._region.header[HEARTBEAT_NS] = monotonic_ns()  # time for the new one to begin
-        threading.Thread(target=self._restart, name="greenai-restart", daemon=True).start()
+        try:
+            threading.Thread(target=self._restart, name="greenai-restart", daemon=True).start()
+        except RuntimeError:  # the limit on processes counts threads too
+            return False
+        logging.getLogger("greenai").warning("The sampler process died and is started once more.")
         return True
 
     def wait(self, seconds: float) -> bool:

@@ -61,6 +61,7 @@ class Totals:
         operational_co2e_g: Emissions with the factors known at the start.
         steps_j: Energy of the settled optimizer steps.
         tokens: Tokens of the settled steps; NaN where the training does not say.
+        known_tokens: Tokens of those of them whose energy is known: what ``steps_j`` was used for.
         samples: Samples of the settled steps; NaN where the training does not say.
         steps: Number of settled optimizer steps.
         settled_step: Index of the latest settled step; NaN while there is none.
@@ -85,6 +86,7 @@ class Totals:
     operational_co2e_g: float = math.nan
     steps_j: float = math.nan
     tokens: float = math.nan
+    known_tokens: float = math.nan
     samples: float = math.nan
     steps: float = math.nan
     settled_step: float = math.nan
@@ -102,8 +104,8 @@ class Totals:
 
     @property
     def j_per_token(self) -> float:
-        """Energy of the settled steps per token; NaN where either is unknown."""
-        return self.steps_j / self.tokens if self.tokens else math.nan
+        """Energy per token of the settled steps whose energy is known; NaN where none is."""
+        return self.steps_j / self.known_tokens if self.known_tokens else math.nan
 
 
 _TOTALS_SLOT = struct.Struct("@Q" + "d" * len(dataclasses.fields(Totals)) + "Q")

@@ -117,15 +117,20 @@ def _energies(folder: Path, run_id: str) -> dict[str, float | None]:
             return {name: _number(summary.get(name)) for name in NUMBERS}
     except RecordError:
         pass  # not made yet, or not readable: what the samplers have said is there
-    settled = []
+    settled: list[dict[str, Any]] = []
     for live in sorted(folder.glob(f"rank-*/attempt-*/{LIVE_FILE}")):
         try:
-            settled.append(_number(read_json(live).get("energy_j")))
+            settled.append(read_json(live))
         except RecordError:
-            settled.append(None)
-    known = [energy_j for energy_j in settled if energy_j is not None]
-    whole = bool(settled) and len(known) == len(settled)
-    return {**dict.fromkeys(NUMBERS), "energy_j": sum(known) if whole else None}
+            settled.append({})
+
+    def summed(name: str) -> float | None:
+        values = [_number(one.get(name)) for one in settled]
+        known = [value for value in values if value is not None]
+        return sum(known) if known and len(known) == len(values) else None
+
+    added = {name: summed(name) for name in ("energy_j", "operational_co2e_g")}
+    return {**dict.fromkeys(NUMBERS), **added}  # of coverage each knows its own part only
 
 
 def _number(value: Any) -> float | None:

@@ -371,7 +371,7 @@ class Logger:
         return Keeping()
 
 
-SETTLED = Totals(energy_j=9.0, power_w=3.0, steps_j=8.0, tokens=4.0, settled_step=1.0)
+SETTLED = Totals(energy_j=9.0, power_w=3.0, steps_j=8.0, known_tokens=4.0, settled_step=1.0)
 
 
 class Settling:

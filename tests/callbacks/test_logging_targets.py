@@ -22,7 +22,7 @@ from greenai.live.shared import Totals
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOTALS = Totals(energy_j=12.0, steps_j=10.0, tokens=5.0, settled_step=3.0)
+TOTALS = Totals(energy_j=12.0, steps_j=10.0, known_tokens=5.0, settled_step=3.0)
 FIGURES = {"greenai/energy_j": 12.0, "greenai/j_per_token": 2.0}
 
 

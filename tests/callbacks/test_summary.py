@@ -14,7 +14,8 @@ from greenai.settings import Settings
 KNOWN = Totals(
     energy_j=7.2e6,
     steps_j=7e6,
-    tokens=1e6,
+    tokens=2e6,
+    known_tokens=1e6,
     steps=50,
     operational_co2e_g=114.0,
     settled_step=49,

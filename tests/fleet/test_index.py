@@ -93,6 +93,22 @@ def test_a_record_is_as_new_as_its_newest_file(make_run: Callable[..., Path]) ->
         assert newest_ns(folder) == 2**62 + number
 
 
+def test_a_damaged_record_is_listed_with_what_is_left_and_why(
+    make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("hurt", summary=False)
+    (marks,) = folder.glob("rank-*/attempt-*/marks.frames")
+    data = bytearray(marks.read_bytes())
+    data[40] ^= 0xFF
+    marks.write_bytes(data)
+    (row,) = gather(place_of(folder.parent))
+    assert row["source"] == "record"
+    assert row["problem"].startswith("hurt/rank-0/")
+    assert row["problem"].endswith("The numbers are of what lies before.")
+    _, _, err = said(capsys, "runs", str(folder.parent))
+    assert "hurt cannot be read whole: hurt/rank-0/" in err
+
+
 def test_the_index_gives_back_every_value_and_null_for_what_is_unknown(
     root: Path, tmp_path: Path
 ) -> None:
@@ -140,7 +156,7 @@ def test_the_command_writes_the_index_whole_and_lists_by_condition(
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["folder", "deep/moe-1", "deep/moe-0"]
     assert without[1] == out
-    assert "broken cannot be read: broken/manifest.json" in err
+    assert "broken cannot be read whole: broken/manifest.json" in err
     assert "From the index of " in err
     assert [path.name for path in root.glob("*") if path.is_file()] == ["index.parquet"]
     (root / "late" / "rank-0").mkdir(parents=True)

@@ -60,7 +60,7 @@ def test_totals_cross_whole_while_they_change(region: Region) -> None:
         number = 0.0
         while not stop.is_set():
             number += 1
-            region.publish(Totals(*[number] * 11, closed=True))
+            region.publish(Totals(*[number] * 12, closed=True))
 
     thread = threading.Thread(target=publish)
     thread.start()

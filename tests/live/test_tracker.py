@@ -21,6 +21,8 @@ import pytest
 
 import greenai
 from greenai.errors import OrderError, RecordError
+from greenai.live.shared import HEARTBEAT_NS
+from greenai.live.tracker import _DEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,6 +196,28 @@ def test_a_dead_sampler_is_restarted_once(tmp_path: Path) -> None:
         assert training.wait(30) == 0
     loaded = finished(folder)
     assert list(loaded.steps()["step"]) == list(range(400))
+
+
+def test_a_sampler_that_cannot_be_restarted_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a limit on processes, which counts threads, the training hears what it means."""
+    tracker = greenai.track(tmp_path / "run", sensors=[]).start()
+    assert tracker._process is not None
+    tracker._process._process.kill()
+    tracker._process.wait(10)
+    tracker._region.header[HEARTBEAT_NS] = 0  # type: ignore[union-attr]
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", refuse)
+        tracker._look_ns = 0
+        tracker.step()
+    assert [one.getMessage() for one in caplog.records] == [_DEAD]
+    tracker.step()
+    tracker.stop()
 
 
 def test_stop_returns_soon_and_twice_is_once(tmp_path: Path) -> None:
