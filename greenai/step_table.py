@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from greenai.merging import Part
     from greenai.units import Floats
 
-    Column = npt.NDArray[Any] | pd.Categorical
+    Column = npt.NDArray[Any] | pd.Categorical[str]
 
 KINDS_J = tuple(f"{kind}_j" for kind in KINDS)
 ENERGIES_J = (*KINDS_J, "energy_j", "energy_low_j", "energy_high_j")
@@ -164,7 +164,7 @@ def _of_rank(part: Part, wanted: Iterable[str]) -> pd.DataFrame:
         "measured_share": lambda: _measured_share(part),
         "attribution": lambda: _attribution(part),
         "boundary": lambda: pd.Categorical.from_codes(
-            np.where(steps.on_gpu, np.int8(0), np.int8(1)), list(BOUNDARIES), ordered=True
+            (~steps.on_gpu).astype(np.int8), pd.Index(BOUNDARIES), ordered=True
         ),
         "ranks": lambda: np.ones(len(steps.index), dtype=np.int64),
         "beyond_limit": lambda: energies.beyond,
@@ -182,10 +182,11 @@ def _measured_share(part: Part) -> Floats:
     return np.asarray(np.divide(measured_j, total_j, out=unknown, where=total_j > 0))
 
 
-def _attribution(part: Part) -> pd.Categorical:
+def _attribution(part: Part) -> pd.Categorical[str]:
     """How far each step's energy is its own; absent where there is none."""
-    codes = np.where(np.isfinite(part.energies.step_j), part.energies.label_codes, np.int8(-1))
-    return pd.Categorical.from_codes(codes, list(LABELS))
+    codes = part.energies.label_codes
+    codes[~np.isfinite(part.energies.step_j)] = -1
+    return pd.Categorical.from_codes(codes, pd.Index(LABELS))
 
 
 def _of_ranks(ranks: list[Part], wanted: tuple[str, ...]) -> pd.DataFrame:

@@ -247,7 +247,7 @@ def _steps_of(
 ) -> npt.NDArray[np.int64]:
     """Step that the time after each event leads to; -1 for none."""
     count = len(first_event)
-    step = np.cumsum(is_end)  # number of ended steps = position of the next one
+    step = np.cumsum(is_end, dtype=np.int64)  # number of ended steps = position of the next one
     for some in stretches(len(step)):
         owner = step[some]
         leads = owner < count
