@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 S = 10**9
 STEP_NS = 50_000
 STEPS = 300_000
-BYTES_PER_STEP_MAX = 450
-"""Of load and summary, all arrays of one moment together: 290 when this was written."""
+BYTES_PER_STEP_MAX = 400
+"""Of load and summary, all arrays of one moment together: 190 when this was written."""
 
 
 def a_long_run(folder: Path, steps: int) -> Path:
