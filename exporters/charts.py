@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 POINTS = 2000
 """Points of a curve on a page: about one a pixel, the lowest and the highest of each column."""
+STEPS = ("step", "end_s", "energy_j", "energy_low_j", "energy_high_j", "loss", "rolled_back")
+"""Columns of the steps that are drawn."""
 POINTS_OF_ALL_POWER = 10_000
 """Points of all power curves together: 80 devices must not make a page of megabytes."""
 CURVES_MAX = 12
@@ -82,7 +84,7 @@ class Chart:
 
 def charts_of(run: ReadableRun) -> tuple[Chart, ...]:
     """Plots of power, energy per step and cumulative energy; of the loss where it was logged."""
-    steps = run.steps()
+    steps = run.steps(STEPS)
     kept = steps[~steps["rolled_back"].fillna(value=False).astype(bool)]
     charts = [_power(run.power(POINTS)), _energy_per_step(kept), _cumulative(steps)]
     if np.isfinite(floats(kept["loss"])).any():

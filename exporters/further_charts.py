@@ -19,6 +19,16 @@ POINTS = 500
 """Points of a curve that only rises, or that changes by the hour."""
 UNKNOWN_MAX = 0.05
 """Share of steps of unknown energy up to which the loss is drawn on; beyond, it reads too cheap."""
+STEPS = (
+    "attempt",
+    "end_s",
+    "energy_j",
+    "loss",
+    "operational_co2e_g",
+    "intensity_g_per_kwh",
+    "rolled_back",
+)
+"""Columns of the steps that are drawn."""
 LEAST_POINTS = 2
 """With fewer there is no curve."""
 
@@ -32,7 +42,7 @@ def further_charts(run: ReadableRun) -> tuple[Chart, ...]:
     Returns:
         Those plots of which something is known.
     """
-    steps = run.steps()
+    steps = run.steps(STEPS)
     steps = steps.iloc[np.argsort(floats(steps["end_s"]), kind="stable")]
     found = (_loss_against_energy(steps), _emissions(steps), _intensity(steps))
     return tuple(chart for chart in found if chart is not None)

@@ -57,8 +57,8 @@ class ReadableRun(Protocol):
     def notices(self) -> tuple[str, ...]:
         """What a reader must know, in sentences."""
 
-    def steps(self) -> pd.DataFrame:
-        """One row a step, columns STEP_COLUMNS."""
+    def steps(self, columns: Sequence[str] | None = ...) -> pd.DataFrame:
+        """One row a step, those of STEP_COLUMNS that are wanted; None is all."""
 
     def phases(self) -> pd.DataFrame:
         """One row a phase, columns PHASE_COLUMNS."""

@@ -16,7 +16,7 @@ from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.sensors.base import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from greenai.analysis.compare import Comparison
@@ -29,6 +29,8 @@ WHOLE = frozenset({"attempt", "step", "epoch", "batches", "ranks", "count"})
 """Columns of integers; one may be unknown all the same."""
 COUNTED = frozenset({"samples", "tokens", "flops"})
 """Columns of counts that may exceed what an integer holds; in text without a decimal point."""
+ROWS_AT_ONCE = 2**17
+"""Rows that are made into text or Parquet at a time."""
 LARGEST_EXACT = 2**53
 """Up to here every whole number is a float."""
 
@@ -62,10 +64,10 @@ def export(run: ReadableRun, folder: Path, formats: Iterable[str] = FORMATS) -> 
             raise OrderError(f"Unknown format {name!r}.", hint=f"use {', '.join(FORMATS)}")
     writers: dict[str, list[tuple[str, Callable[[Path], None]]]] = {
         "csv": [
-            ("steps.csv", lambda path: write_csv(path, steps_table(run))),
+            ("steps.csv", lambda path: write_csv(path, run.steps(), STEP_COLUMNS)),
             ("phases.csv", lambda path: write_csv(path, phases_table(run))),
         ],
-        "parquet": [("steps.parquet", lambda path: write_parquet(path, steps_table(run)))],
+        "parquet": [("steps.parquet", lambda path: write_parquet(path, run.steps(), STEP_COLUMNS))],
         "json": [("summary.json", lambda path: write_json(path, run.summary()))],
     }
     if "csv" in wanted and len(parts := _typed(run.subphases(), SUB_PHASE_COLUMNS)):
@@ -113,31 +115,59 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: pd.DataFrame, columns: Sequence[str] | None = None) -> None:
     r"""Write a table as CSV: UTF-8, lines end in \n, floats read back to the same value.
 
     A text that a spreadsheet would run as a formula gets a leading apostrophe; numbers never do.
 
+    Args:
+        path: The file.
+        table: What is written, a stretch of rows at a time.
+        columns: Columns that are given one type each, as in ``steps_table``; None writes the table
+            as it is.
+
     Raises:
         RecordError: The file cannot be written.
     """
-    text = io.StringIO()
-    shown = pd.DataFrame({name: _for_csv(name, table[name]) for name in table.columns})
-    shown.to_csv(text, index=False, lineterminator="\n", na_rep="")
+    names = table.columns if columns is None else columns
+    counts = [name for name in names if name in COUNTED]
+    whole = {
+        name
+        for name in counts
+        if _all_whole(table[name] if columns is None else _column(name, table[name]))
+    }
     with replacing(path) as file:
-        file.write(text.getvalue().encode("utf-8", "replace"))
+        for start, some in _stretches(table):
+            typed = some if columns is None else _typed(some, columns)
+            text = io.StringIO()
+            shown = pd.DataFrame({name: _for_csv(name, typed[name], whole) for name in names})
+            shown.to_csv(text, index=False, lineterminator="\n", na_rep="", header=start == 0)
+            file.write(text.getvalue().encode("utf-8", "replace"))
 
 
-def write_parquet(path: Path, table: pd.DataFrame) -> None:
+def write_parquet(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Write a table as Parquet with the same columns, types and order for every run.
 
     Raises:
         RecordError: The file cannot be written.
     """
-    schema = pa.schema([pa.field(name, _arrow_type(name)) for name in table.columns])
-    arrow = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
-    with replacing(path) as file:
-        pq.write_table(arrow.replace_schema_metadata(None), file)
+    schema = pa.schema([pa.field(name, _arrow_type(name)) for name in columns])
+    with replacing(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for _, some in _stretches(table):
+            arrow = pa.Table.from_pandas(_typed(some, columns), schema, preserve_index=False)
+            writer.write_table(arrow.replace_schema_metadata(None))
+
+
+def _stretches(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Rows of a table, some at a time, with their place: all of a long one would take gigabytes."""
+    for start in range(0, max(1, len(table)), ROWS_AT_ONCE):
+        yield start, table.iloc[start : start + ROWS_AT_ONCE].reset_index(drop=True)
+
+
+def _all_whole(counts: pd.Series[Any]) -> bool:
+    """Whether all counts that are known are integers, and small enough to be exact."""
+    known = counts.dropna()
+    return bool(((known == np.floor(known)) & (known.abs() <= LARGEST_EXACT)).all())
 
 
 def _typed(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -164,16 +194,14 @@ def _text(value: object) -> str | None:
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _for_csv(name: str, values: pd.Series[Any]) -> pd.Series[Any]:
+def _for_csv(name: str, values: pd.Series[Any], whole: Collection[str]) -> pd.Series[Any]:
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         known = values.notna()
         naive = values.dt.tz_localize(None).to_numpy("datetime64[us]")
         texts = pd.Series(np.datetime_as_string(naive, unit="us"), dtype=object) + "Z"
         return texts.where(known.to_numpy(), None)
-    if name in COUNTED:
-        known = values.dropna()
-        if ((known == np.floor(known)) & (known.abs() <= LARGEST_EXACT)).all():
-            return values.astype("Int64")
+    if name in whole:
+        return values.astype("Int64")
     if pd.api.types.is_string_dtype(values.dtype) or values.dtype == object:
         return values.map(lambda value: _one_newline(defused(value)))
     return values

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COUNTS = {"token": "tokens", "sample": "samples", "flop": "flops"}
 """Column of steps.csv by unit of work."""
+STEPS = ("start_s", "duration_s", "energy_j", "loss", "rolled_back", *COUNTS.values())
+"""Columns of the steps that are needed."""
 ACTIVE_FLOPS = ("flops_per_token_active", "flops_per_token_useful")
 """Facts of a run's config, either name, that say how many FLOPs a token uses."""
 
@@ -39,7 +41,7 @@ def figures_of(run: Run) -> RunFigures:
     Returns:
         The figures; NaN, None or a missing unit is unknown.
     """
-    steps, config = run.steps(), run.config
+    steps, config = run.steps(STEPS), run.config
     valid = steps[~steps["rolled_back"].astype(bool)]
     first_s = steps["start_s"].min() if len(steps) else 0.0
     kept = valid[valid["start_s"] >= first_s + run.warmup_s()]

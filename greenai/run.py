@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from greenai import grid
 from greenai.analysis.footprint import footprint_over_time
@@ -26,7 +25,6 @@ from greenai.merging import (
     launch_numbers,
     parts_of,
     phases_of,
-    start_utc_ns,
     subphases_of,
 )
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
@@ -35,12 +33,14 @@ from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
 from greenai.statement import statement_of
-from greenai.step_table import SUMMED, steps_of, texts
+from greenai.step_table import SUMMED, Facts, steps_of, steps_with_factors
 from greenai.stragglers import ending_of
-from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from greenai.analysis.comparable import RunFigures
     from greenai.analysis.footprint import Footprint
@@ -145,29 +145,18 @@ class Run:
         """The columns of ``steps()`` that sums are made of, to be read alone: one is made once."""
         return steps_of(self.parts, SUMMED)
 
-    def steps(self) -> pd.DataFrame:
+    def steps(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row a step, columns as in steps.csv; NaN or None is unknown.
 
         Energy is IT energy; only ``operational_co2e_g`` contains PUE.
+
+        Args:
+            columns: Those that are wanted; None is all. Ten million steps take 3 GB, and 80 MB a
+                column.
         """
-        frame = steps_of(self.parts)
-        start_ns = start_utc_ns(self.parts) or 0
-        g_per_kwh = self._step_intensity(frame)
-        added = {
-            "run_id": self.run_id,
-            "variant": self.variant,
-            "start_utc": pd.to_datetime(frame["start_utc_ns"].astype("int64"), utc=True),
-            "start_s": (frame["start_utc_ns"] - start_ns) / NS_PER_S,
-            "end_s": (frame["end_utc_ns"] - start_ns) / NS_PER_S,
-            "power_w": frame["energy_j"] / frame["duration_s"].where(frame["duration_s"] > 0),
-            "pue": math.nan if self._pue is None else self._pue,
-            "intensity_g_per_kwh": g_per_kwh,
-            "operational_co2e_g": frame["energy_j"] * g_per_kwh * ((self._pue or 1.0) / J_PER_KWH),
-            "attribution": texts(frame["attribution"]),
-            "boundary": texts(frame["boundary"]),
-        }
-        columns = {name: added[name] if name in added else frame[name] for name in STEP_COLUMNS}
-        return pd.DataFrame(columns, index=frame.index)
+        wanted = STEP_COLUMNS if columns is None else columns
+        facts = Facts(self.run_id, self.variant, self._pue, self._step_intensity)
+        return steps_with_factors(self.parts, wanted, facts)
 
     @cached_property
     def _phases(self) -> pd.DataFrame:

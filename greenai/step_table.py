@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from greenai.analysis.attribution import LABELS
-from greenai.merging import launch_numbers, to_utc_ns
+from greenai.merging import launch_numbers, start_utc_ns, to_utc_ns
 from greenai.sensors.base import KINDS
-from greenai.units import NS_PER_S
+from greenai.units import J_PER_KWH, NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from greenai.merging import Part
     from greenai.units import Floats
 
-    Column = npt.NDArray[Any] | pd.Categorical
+    Column = npt.NDArray[Any] | pd.Categorical[str]
 
 KINDS_J = tuple(f"{kind}_j" for kind in KINDS)
 ENERGIES_J = (*KINDS_J, "energy_j", "energy_low_j", "energy_high_j")
@@ -33,6 +35,15 @@ JOINED_BY = {
 }  # fmt: skip
 """Columns of ranks that are neither energies nor work, and what is taken of them."""
 COLUMNS = ("step", *JOINED_BY, *OWN_BATCH, *ENERGIES_J, "measured_share")
+MADE_OF = {
+    **dict.fromkeys(("run_id", "variant", "pue", "attempt", "rolled_back"), ()),
+    **dict.fromkeys(("start_utc", "start_s"), ("start_utc_ns",)),
+    "end_s": ("end_utc_ns",),
+    "power_w": ("energy_j", "duration_s"),
+    "intensity_g_per_kwh": ("start_utc_ns", "end_utc_ns"),
+    "operational_co2e_g": ("energy_j", "start_utc_ns", "end_utc_ns"),
+}
+"""Which of COLUMNS a column of STEP_COLUMNS needs; the others are one of them."""
 SUMMED = ("energy_j", "duration_s", *OWN_BATCH, "attribution")
 """What the sums of a run are made of: ten million steps take 80 MB a column."""
 BOUNDARIES = ("cuda_event", "host")
@@ -67,7 +78,59 @@ def steps_of(parts: tuple[Part, ...], columns: Iterable[str] = COLUMNS) -> pd.Da
     return steps
 
 
-def texts(column: pd.Series[Any]) -> pd.Series[Any]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Facts:
+    """What a step's row has from its run.
+
+    Attributes:
+        run_id: Identity of the run.
+        variant: What is compared.
+        pue: Power usage effectiveness; None is unknown.
+        intensity_of: Intensity in g/kWh of the steps of a table, by their start and end in UTC.
+    """
+
+    run_id: str
+    variant: str
+    pue: float | None
+    intensity_of: Callable[[pd.DataFrame], Any]
+
+
+def steps_with_factors(
+    parts: tuple[Part, ...], columns: Iterable[str], facts: Facts
+) -> pd.DataFrame:
+    """Table of all steps with columns of STEP_COLUMNS, in the order that is asked for.
+
+    Args:
+        parts: Attempts of ranks with their energies.
+        columns: Those that are wanted.
+        facts: What is the run's.
+
+    Returns:
+        The table; its values are its own.
+    """
+    columns = tuple(columns)
+    needed = (base for name in columns for base in MADE_OF.get(name, (name,)))
+    frame = steps_of(parts, needed)
+    start_ns = start_utc_ns(parts) or 0
+    factor = (facts.pue or 1.0) / J_PER_KWH
+    made: dict[str, Callable[[], Any]] = {
+        "run_id": lambda: facts.run_id,
+        "variant": lambda: facts.variant,
+        "start_utc": lambda: pd.to_datetime(frame["start_utc_ns"].astype("int64"), utc=True),
+        "start_s": lambda: (frame["start_utc_ns"] - start_ns) / NS_PER_S,
+        "end_s": lambda: (frame["end_utc_ns"] - start_ns) / NS_PER_S,
+        "power_w": lambda: frame["energy_j"] / frame["duration_s"].where(frame["duration_s"] > 0),
+        "pue": lambda: math.nan if facts.pue is None else facts.pue,
+        "intensity_g_per_kwh": lambda: facts.intensity_of(frame),
+        "operational_co2e_g": lambda: frame["energy_j"] * facts.intensity_of(frame) * factor,
+        "attribution": lambda: _texts(frame["attribution"]),
+        "boundary": lambda: _texts(frame["boundary"]),
+    }
+    values = {name: made[name]() if name in made else frame[name] for name in columns}
+    return pd.DataFrame(values, index=frame.index)
+
+
+def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
     """Categories as the texts that they stand for; absent ones stay absent."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return column
@@ -101,7 +164,7 @@ def _of_rank(part: Part, wanted: Iterable[str]) -> pd.DataFrame:
         "measured_share": lambda: _measured_share(part),
         "attribution": lambda: _attribution(part),
         "boundary": lambda: pd.Categorical.from_codes(
-            np.where(steps.on_gpu, np.int8(0), np.int8(1)), list(BOUNDARIES), ordered=True
+            (~steps.on_gpu).astype(np.int8), pd.Index(BOUNDARIES), ordered=True
         ),
         "ranks": lambda: np.ones(len(steps.index), dtype=np.int64),
         "beyond_limit": lambda: energies.beyond,
@@ -119,10 +182,11 @@ def _measured_share(part: Part) -> Floats:
     return np.asarray(np.divide(measured_j, total_j, out=unknown, where=total_j > 0))
 
 
-def _attribution(part: Part) -> pd.Categorical:
+def _attribution(part: Part) -> pd.Categorical[str]:
     """How far each step's energy is its own; absent where there is none."""
-    codes = np.where(np.isfinite(part.energies.step_j), part.energies.label_codes, np.int8(-1))
-    return pd.Categorical.from_codes(codes, list(LABELS))
+    codes = part.energies.label_codes
+    codes[~np.isfinite(part.energies.step_j)] = -1
+    return pd.Categorical.from_codes(codes, pd.Index(LABELS))
 
 
 def _of_ranks(ranks: list[Part], wanted: tuple[str, ...]) -> pd.DataFrame:

@@ -286,24 +286,31 @@ def _pieces(cut: Timeline) -> _Pieces:
 def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy:
     count = len(cut.steps.index)
     at_edge_j = course(series, cut.edges_ns[:-1]).energy_at(cut.edges_ns)
-    segment_j = np.diff(at_edge_j)
     piece_j = at_edge_j[pieces.last] - at_edge_j[pieces.first]
-    piece_low, piece_high, piece_beyond = bounds_of_pieces(
+    segment_j = np.diff(at_edge_j)
+    low, high, piece_beyond = bounds_of_pieces(
         series, cut.edges_ns, pieces.first, pieces.last, piece_j
     )
-    first_ns, last_ns = cut.edges_ns[pieces.first], cut.edges_ns[pieces.last]
-    known = is_covered(series, first_ns, last_ns, or_elsewhere=True)
-    unknown = np.bincount(pieces.step[~known], minlength=count) > 0
+    del at_edge_j, piece_j
+    known = is_covered(
+        series, cut.edges_ns[pieces.first], cut.edges_ns[pieces.last], or_elsewhere=True
+    )
+    unknown = np.zeros(count, dtype=bool)
+    unknown[pieces.step[~known]] = True
     unknown |= cut.steps.broken
+    beyond = np.zeros(count, dtype=bool)
+    beyond[pieces.step[known & piece_beyond]] = True
     owned = cut.step >= 0
     waits = owned & (cut.phase == DATA_WAIT)
 
     def per_step(step: npt.NDArray[np.int64], energy_j: Floats) -> Floats:
-        return np.where(unknown, np.nan, np.bincount(step, weights=energy_j, minlength=count))
+        summed_j = np.bincount(step, energy_j, count).astype(np.float64, copy=False)
+        summed_j[unknown] = np.nan
+        return summed_j
 
     low, high = widened(
-        per_step(pieces.step, np.nan_to_num(piece_low)),
-        per_step(pieces.step, np.nan_to_num(piece_high, posinf=np.inf)),
+        per_step(pieces.step, np.nan_to_num(low, copy=False)),
+        per_step(pieces.step, np.nan_to_num(high, copy=False, posinf=np.inf)),
         cut.steps.boundary_slack_ns,
         series.channel.power_max_w,
     )
@@ -318,7 +325,7 @@ def _of_channel(series: Series, cut: Timeline, pieces: _Pieces) -> ChannelEnergy
         step_j=per_step(cut.step[owned], segment_j[owned]),
         step_low_j=low,
         step_high_j=high,
-        beyond=np.bincount(pieces.step[known & piece_beyond], minlength=count) > 0,
+        beyond=beyond,
         wait_j=per_step(cut.step[waits], segment_j[waits]),
         phase_j=np.asarray(
             np.bincount(cut.phase[rest], weights=segment_j[rest], minlength=len(PHASES)), np.float64

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from greenai.analysis.series import LOST, covered_energy, is_covered
+from greenai.analysis.stretches import stretches
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -68,19 +69,24 @@ def bounds_of_pieces(
         a span is not covered.
     """
     low_at, high_at = bounds_at(series, edges_ns)
-    start_ns, end_ns = edges_ns[first], edges_ns[last]
-    low = low_at[last] - high_at[first]
-    low -= _slack_between(series, series.slack_low_j, start_ns, end_ns)
-    low = np.maximum(0.0, low)
-    high = high_at[last] - low_at[first]
-    high += _slack_between(series, series.slack_high_j, start_ns, end_ns)
+    low, high = np.empty(len(first)), np.empty(len(first))
     beyond = np.zeros(len(first), dtype=bool)
     limit_w = series.channel.power_max_w
-    if math.isfinite(limit_w):
-        full_j = limit_w * (end_ns - start_ns) / NS_PER_S
-        beyond = low > np.minimum(high, full_j) + QUANTUM_J
-        high = np.minimum(high, full_j)
-    return np.minimum(low, energy_j), np.maximum(high, energy_j), beyond
+    for some in stretches(len(first)):
+        begin, end = first[some], last[some]
+        start_ns, end_ns = edges_ns[begin], edges_ns[end]
+        least = low_at[end] - high_at[begin]
+        least -= _slack_between(series, series.slack_low_j, start_ns, end_ns)
+        least = np.maximum(0.0, least)
+        most = high_at[end] - low_at[begin]
+        most += _slack_between(series, series.slack_high_j, start_ns, end_ns)
+        if math.isfinite(limit_w):
+            full_j = limit_w * (end_ns - start_ns) / NS_PER_S
+            beyond[some] = least > np.minimum(most, full_j) + QUANTUM_J
+            most = np.minimum(most, full_j)
+        low[some] = np.minimum(least, energy_j[some])
+        high[some] = np.maximum(most, energy_j[some])
+    return low, high, beyond
 
 
 def widened(
@@ -131,17 +137,22 @@ def bounds_at(series: Series, t_ns: Ns) -> tuple[Floats, Floats]:
     t_lo_ns = np.maximum.accumulate(series.t_lo_ns)
     t_hi_ns = np.minimum.accumulate(series.t_hi_ns[::-1])[::-1]
     resets = np.concatenate(([0], np.cumsum(series.state == LOST)))
-    here = resets[np.clip(np.searchsorted(series.t_ns, t_ns, side="right") - 1, 0, last)]
-    ended = np.searchsorted(t_hi_ns, t_ns, side="right") - 1
-    begun = np.searchsorted(t_lo_ns, t_ns, side="left")
-    low = _at(energy_j, ended, resets, here, -np.inf)
-    high = _at(energy_j, begun, resets, here, np.inf)
-    if math.isfinite(power_max_w):
-        after, before = np.minimum(ended + 1, last), np.maximum(begun - 1, 0)
-        ahead_j = power_max_w * (t_hi_ns[after] - t_ns) / NS_PER_S
-        behind_j = power_max_w * (t_ns - t_lo_ns[before]) / NS_PER_S
-        low = np.maximum(low, _at(energy_j, ended + 1, resets, here, -np.inf) - ahead_j)
-        high = np.minimum(high, _at(energy_j, begun - 1, resets, here, np.inf) + behind_j)
+    low, high = np.empty(len(t_ns)), np.empty(len(t_ns))
+    for some in stretches(len(t_ns)):
+        now_ns = t_ns[some]
+        here = resets[np.clip(np.searchsorted(series.t_ns, now_ns, side="right") - 1, 0, last)]
+        ended = np.searchsorted(t_hi_ns, now_ns, side="right") - 1
+        begun = np.searchsorted(t_lo_ns, now_ns, side="left")
+        low[some] = _at(energy_j, ended, resets, here, -np.inf)
+        high[some] = _at(energy_j, begun, resets, here, np.inf)
+        if math.isfinite(power_max_w):
+            after, before = np.minimum(ended + 1, last), np.maximum(begun - 1, 0)
+            ahead_j = power_max_w * (t_hi_ns[after] - now_ns) / NS_PER_S
+            behind_j = power_max_w * (now_ns - t_lo_ns[before]) / NS_PER_S
+            ahead_j = _at(energy_j, ended + 1, resets, here, -np.inf) - ahead_j
+            behind_j = _at(energy_j, begun - 1, resets, here, np.inf) + behind_j
+            low[some] = np.maximum(low[some], ahead_j)
+            high[some] = np.minimum(high[some], behind_j)
     return low, high
 
 

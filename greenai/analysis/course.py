@@ -9,6 +9,7 @@ import numpy as np
 
 from greenai.analysis.knots import NARROW_NS
 from greenai.analysis.series import COVERED
+from greenai.analysis.stretches import stretches
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class Course:
         """
         if len(self.t_ns) < 2:  # noqa: PLR2004 - one interval
             return np.zeros(len(t_ns))
+        energy_j = np.empty(len(t_ns))
+        for some in stretches(len(t_ns)):
+            energy_j[some] = self._energy_at(t_ns[some])
+        return energy_j
+
+    def _energy_at(self, t_ns: Ns) -> Floats:
         last = len(self.t_ns) - 2
         at = np.clip(np.searchsorted(self.t_ns, t_ns, side="right") - 1, 0, last)
         length_ns = (self.t_ns[at + 1] - self.t_ns[at]).astype(np.float64)

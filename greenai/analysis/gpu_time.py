@@ -111,7 +111,7 @@ def host_times(marks: Marks) -> tuple[StepTimes, tuple[str, ...]]:
     """Date the ends of steps by the host's marks alone, as ``step_times`` does without a GPU."""
     ends = np.flatnonzero(marks.kind == STEP_END)
     host_ns = np.maximum.accumulate(marks.t_ns)[ends]
-    return StepTimes(host_ns, np.zeros(len(ends), bool), np.zeros(len(ends))), ()
+    return StepTimes(host_ns, np.zeros(len(ends), bool), np.broadcast_to(0.0, len(ends))), ()
 
 
 def _owners(marks: Marks, ends: Positions, told: Positions) -> Positions:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from greenai.analysis.knots import brackets, knot_times
+from greenai.analysis.stretches import stretches
 from greenai.record.types import CHANGE, FIRST
 from greenai.units import NS_PER_S
 
@@ -225,7 +226,11 @@ def covered_energy(series: Series, t_ns: Ns) -> Floats:
 def _interpolate(t_knots_ns: Ns, values: Floats, t_ns: Ns) -> Floats:
     """Linear interpolation that keeps nanoseconds: the origin goes before floats come."""
     origin_ns = int(t_knots_ns[0])
-    return np.interp((t_ns - origin_ns) / NS_PER_S, (t_knots_ns - origin_ns) / NS_PER_S, values)
+    knots_s = (t_knots_ns - origin_ns) / NS_PER_S
+    found = np.empty(len(t_ns))
+    for some in stretches(len(t_ns)):
+        found[some] = np.interp((t_ns[some] - origin_ns) / NS_PER_S, knots_s, values)
+    return found
 
 
 def is_covered(
@@ -256,9 +261,10 @@ def is_covered(
         ended = np.searchsorted(gap_end_ns, t_ns, side="right")
         return np.asarray(begun + ended, dtype=np.int64)
 
-    at_start, at_end = crossed(start_ns), crossed(end_ns)
-    inside = (start_ns >= series.t_ns[0]) & (end_ns <= series.t_ns[-1])
-    known = inside & (at_start == at_end) & (at_start % 2 == 0)
+    known = (start_ns >= series.t_ns[0]) & (end_ns <= series.t_ns[-1])
+    for some in stretches(len(start_ns)):
+        at_start, at_end = crossed(start_ns[some]), crossed(end_ns[some])
+        known[some] &= (at_start == at_end) & (at_start % 2 == 0)
     return np.asarray(known, dtype=np.bool_)
 
 

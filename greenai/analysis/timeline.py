@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from greenai.analysis.gpu_time import host_times, step_times
+from greenai.analysis.stretches import stretches
 from greenai.metrics import PHASES, SUB_PHASES
 from greenai.record.types import FIXED_NAMES, NOTE, PHASE_BEGIN, PHASE_END, STEP_END, VALUE
 
@@ -30,7 +31,7 @@ UNATTRIBUTED = PHASE_ID["unattributed"]
 _NAME_OF_DROP = FIXED_NAMES.index("marks_dropped")
 _NAME_OF_THREAD = FIXED_NAMES.index("other_thread")
 _NAME_OF_START = FIXED_NAMES.index("train_start")
-_PHASE_OF_NAME = np.array([PHASE_ID.get(name, -1) for name in FIXED_NAMES])
+_PHASE_OF_NAME = np.array([PHASE_ID.get(name, -1) for name in FIXED_NAMES], dtype=np.int8)
 _SUB_PHASES = [FIXED_NAMES.index(name) for name in SUB_PHASES]
 _UNMARKED = -1
 _CUTTING = (PHASE_BEGIN, PHASE_END, STEP_END)
@@ -88,7 +89,7 @@ class Timeline:
     """
 
     edges_ns: Ns
-    phase: npt.NDArray[np.int64]
+    phase: npt.NDArray[np.int8]
     step: npt.NDArray[np.int64]
     steps: Steps
     counts: dict[str, int]
@@ -127,17 +128,21 @@ def timeline(
     at = np.flatnonzero(cutting)
     broken = _broken(marks, at)
     t_ns[marks.kind == STEP_END] = times.end_ns
-    at = at[np.argsort(t_ns[at], kind="stable")]
+    if (np.diff(t_ns[at]) < 0).any():
+        at = at[np.argsort(t_ns[at], kind="stable")]
     kind, name = marks.kind[at], marks.name[at]
     phase, counts, unmatched = _phases(kind, name)
     is_end = kind == STEP_END
     is_start = (kind == NOTE) & (name == _NAME_OF_START)
-    step, first_event = _steps_of(is_end, is_start, open_end=open_end)
-    phase = np.where((phase == DATA_WAIT) & (step < 0), OTHER, phase)
-    step = np.where((phase == _UNMARKED) | (phase == DATA_WAIT), step, -1)
-    begun = trained | (np.cumsum(is_start | is_end) > 0)
-    rest = np.where(step >= 0, TRAIN_STEP, np.where(begun, OTHER, SETUP))
-    phase = np.where(phase == _UNMARKED, rest, phase)
+    first_event = _first_events(is_end, is_start)
+    step = _steps_of(is_end, is_start, first_event, open_end=open_end)
+    phase[(phase == DATA_WAIT) & (step < 0)] = OTHER
+    unmarked = phase == _UNMARKED
+    step[~unmarked & (phase != DATA_WAIT)] = -1
+    begun = trained | np.logical_or.accumulate(is_start | is_end)
+    phase[unmarked] = SETUP
+    phase[unmarked & begun] = OTHER
+    phase[unmarked & (step >= 0)] = TRAIN_STEP
     edges_ns = np.append(t_ns[at], max(end_ns, int(t_ns.max()) if len(t_ns) else end_ns))
     steps = _steps(marks, at[is_end], edges_ns[first_event], np.diff(edges_ns), step, broken, times)
     problems = (*unmatched, *problems, *_lost_marks(marks))
@@ -157,7 +162,7 @@ def _broken(marks: Marks, at: npt.NDArray[np.int64]) -> Bools:
     kind, name = marks.kind[at], marks.name[at]
     is_note = kind == NOTE
     is_end = kind == STEP_END
-    _, first_event = _steps_of(is_end, is_note & (name == _NAME_OF_START), open_end=False)
+    first_event = _first_events(is_end, is_note & (name == _NAME_OF_START))
     drops = np.flatnonzero(is_note & (name == _NAME_OF_DROP))
     ends = np.flatnonzero(is_end)
     found = np.searchsorted(drops, ends) > np.searchsorted(drops, first_event, side="right")
@@ -179,11 +184,12 @@ def _lost_marks(marks: Marks) -> tuple[str, ...]:
 
 def _phases(
     kind: npt.NDArray[np.uint8], name: npt.NDArray[np.uint16]
-) -> tuple[npt.NDArray[np.int64], dict[str, int], tuple[str, ...]]:
+) -> tuple[npt.NDArray[np.int8], dict[str, int], tuple[str, ...]]:
     """Innermost phase after each event, how often each began, and what did not fit."""
     begins, ends = kind == PHASE_BEGIN, kind == PHASE_END
     known = np.where(name < len(_PHASE_OF_NAME), name, 0)
-    own = np.where(name < len(_PHASE_OF_NAME), _PHASE_OF_NAME[known], _UNMARKED)
+    own = _PHASE_OF_NAME[known]
+    own[name >= len(_PHASE_OF_NAME)] = _UNMARKED
     counts = {
         phase: int(np.count_nonzero(begins & (own == position)))
         for position, phase in enumerate(PHASES)
@@ -192,25 +198,26 @@ def _phases(
     flat = begins[events[0::2]].all() and ends[events[1::2]].all()
     pairs = len(events) // 2
     flat = flat and bool((own[events[0::2]][:pairs] == own[events[1::2]]).all())
-    after = np.full(len(kind), _UNMARKED, dtype=np.int64)
+    after = np.full(len(kind), _UNMARKED, dtype=np.int8)
     problems: tuple[str, ...] = ()
     if flat:
-        inner = np.where(begins[events], own[events], _UNMARKED)
+        inner = own[events]
+        inner[~begins[events]] = _UNMARKED
     else:
         inner, problems = _nested(own[events], begins[events])
     if len(events):
-        last = np.searchsorted(events, np.arange(len(kind)), side="right") - 1
-        after = np.where(last >= 0, inner[np.maximum(last, 0)], _UNMARKED)
+        lengths = np.diff(events, append=len(kind))
+        after[events[0] :] = np.repeat(inner, lengths)
     return after, counts, problems
 
 
 def _nested(
-    own: npt.NDArray[np.int64], begins: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    own: npt.NDArray[np.int8], begins: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int8], tuple[str, ...]]:
     """Innermost phase after each event of a nest; waiting for data yields to what is around it."""
     stack: list[int] = []
     unmatched = 0
-    inner = np.empty(len(own), dtype=np.int64)
+    inner = np.empty(len(own), dtype=np.int8)
     for position, (phase, begin) in enumerate(zip(own.tolist(), begins.tolist(), strict=True)):
         if begin:
             stack.append(phase)
@@ -224,25 +231,34 @@ def _nested(
     return inner, problems
 
 
-def _steps_of(
-    is_end: Bools, is_start: Bools, *, open_end: bool
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Step that the time after each event leads to (-1: none), and each step's first event."""
-    events = np.arange(len(is_end))
+def _first_events(is_end: Bools, is_start: Bools) -> npt.NDArray[np.int64]:
+    """First event of each step: the end before it, or a later start of training."""
     ends, starts = np.flatnonzero(is_end), np.flatnonzero(is_start)
-    following = np.cumsum(is_end)  # number of ended steps = position of the next one
-    before = np.concatenate(([-1], ends[:-1])) if len(ends) else np.empty(0, dtype=np.int64)
-    latest_start = np.searchsorted(starts, ends) - 1
-    started = np.where(latest_start >= 0, starts[latest_start] if len(starts) else -1, -1)
-    first_event = np.maximum(np.maximum(before, started), 0)
-    step = np.full(len(is_end), -1, dtype=np.int64)
-    leads = following < len(ends)
-    owner = following[leads]
-    step[leads] = np.where(events[leads] >= first_event[owner], owner, -1)
+    first_event = np.zeros(len(ends), dtype=np.int64)
+    first_event[1:] = ends[:-1]
+    if len(starts):
+        latest_start = np.searchsorted(starts, ends) - 1
+        np.maximum(first_event, starts[latest_start], out=first_event, where=latest_start >= 0)
+    return first_event
+
+
+def _steps_of(
+    is_end: Bools, is_start: Bools, first_event: npt.NDArray[np.int64], *, open_end: bool
+) -> npt.NDArray[np.int64]:
+    """Step that the time after each event leads to; -1 for none."""
+    count = len(first_event)
+    step = np.cumsum(is_end, dtype=np.int64)  # number of ended steps = position of the next one
+    for some in stretches(len(step)):
+        owner = step[some]
+        leads = owner < count
+        events = np.arange(some.start, some.stop)
+        leads[leads] = events[leads] >= first_event[owner[leads]]
+        owner[~leads] = -1
     if open_end:
+        ends, starts = np.flatnonzero(is_end), np.flatnonzero(is_start)
         opened = max([-1, *ends[-1:], *starts[-1:]])
-        step[events >= max(opened, 0)] = len(ends)
-    return step, first_event
+        step[max(opened, 0) :] = count
+    return step
 
 
 def _steps(
@@ -257,8 +273,7 @@ def _steps(
     """Table of the steps that ended, with the values that point at them."""
     count = len(ends)
     index = marks.index[ends]
-    owned = (step >= 0) & (step < count)
-    own_ns = np.bincount(step[owned], weights=lengths_ns[: len(step)][owned], minlength=count)
+    own_ns = np.bincount(step + 1, lengths_ns[: len(step)], minlength=count + 1)[1 : count + 1]
     values = {
         name: _value_by_step(marks, name, ends, index)
         for name in ("tokens", "samples", "flops", "loss")
@@ -286,6 +301,8 @@ def _positions(marks: Marks, name: str) -> npt.NDArray[np.int64]:
 def _latest_before(marks: Marks, name: str, ends: npt.NDArray[np.int64]) -> Floats:
     """Latest value of ``name`` that was left before each end; NaN before the first."""
     at = _positions(marks, name)
+    if not len(at):
+        return np.broadcast_to(np.nan, len(ends))
     last = np.searchsorted(at, ends) - 1
     found = np.full(len(ends), np.nan)
     found[last >= 0] = marks.value[at[last[last >= 0]]]
@@ -301,10 +318,10 @@ def _value_by_step(
     late) to the latest step before it with its index: an index that was rolled back occurs
     twice.
     """
-    found = np.full(len(ends), np.nan)
     at = _positions(marks, name)
     if len(at) == 0 or len(ends) == 0:
-        return found
+        return np.broadcast_to(np.nan, len(ends))  # takes no memory
+    found = np.full(len(ends), np.nan)
     wanted, value = marks.index[at], marks.value[at]
     following = np.searchsorted(ends, at)
     usual = np.zeros(len(at), dtype=bool)

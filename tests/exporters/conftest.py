@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from greenai.analysis.routing import router_load_of_facts
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
 from greenai.record.types import Anchor, Attempt, Marks, Record
 from greenai.sensors.base import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STEP_J = 12.5
 
@@ -50,8 +53,8 @@ class FakeRun:
     def variant(self) -> str:
         return str(self.facts["variant"])
 
-    def steps(self) -> pd.DataFrame:
-        return self.frame.copy()
+    def steps(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        return self.frame[list(self.frame.columns if columns is None else columns)].copy()
 
     def subphases(self) -> pd.DataFrame:
         return pd.DataFrame({name: [] for name in SUB_PHASE_COLUMNS})
