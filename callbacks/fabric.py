@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from greenai.callbacks.adapter import Adapter
 from greenai.callbacks.batches import count, samples_in, tokens_in
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from greenai.callbacks.batches import Counter
+    from greenai.keywords import RunKeywords
 
 __all__ = ["EnergyCallback"]
 
@@ -47,8 +48,8 @@ class EnergyCallback(Adapter):
         flops_per_token: FLOPs that training takes for a token; None leaves FLOPs unknown.
         config: Facts of the run to keep with the record, JSON-safe.
         print_summary: Whether rank 0 prints a summary at the end.
-        **settings: Settings of ``greenai.track``: variant, project, country, region, pue, sensors,
-            devices, metrics_port, metrics_address, metrics, warmup_s, resume.
+        **settings: Every other setting of ``greenai.track``, such as variant, country, pue or
+            parent; see ``greenai.keywords.RunKeywords``.
 
     Raises:
         OrderError: A value is out of range or a setting is unknown.
@@ -70,7 +71,7 @@ class EnergyCallback(Adapter):
         flops_per_token: float | None = None,
         config: Mapping[str, Any] | None = None,
         print_summary: bool = True,
-        **settings: Any,
+        **settings: Unpack[RunKeywords],
     ) -> None:
         super().__init__(
             resolve(folder=folder, **settings),

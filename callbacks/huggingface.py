@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import transformers
 from transformers.trainer_callback import ExportableState, TrainerCallback
@@ -24,6 +24,8 @@ from greenai.settings import resolve
 
 if TYPE_CHECKING:
     import os
+
+    from greenai.keywords import RunKeywords
 
 __all__ = ["EnergyCallback"]
 
@@ -64,8 +66,8 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         flops_per_token: FLOPs that training takes for a token; None leaves FLOPs unknown.
         config: Facts of the run to keep with the record, JSON-safe.
         print_summary: Whether rank 0 prints a summary at the end.
-        **settings: Settings of ``greenai.track``: variant, project, country, region, pue, sensors,
-            devices, metrics_port, metrics_address, metrics, warmup_s, resume.
+        **settings: Every other setting of ``greenai.track``, such as variant, country, pue or
+            parent; see ``greenai.keywords.RunKeywords``.
 
     Raises:
         OrderError: A value is out of range or a setting is unknown.
@@ -87,7 +89,7 @@ class EnergyCallback(Adapter, TrainerCallback, ExportableState):  # type: ignore
         flops_per_token: float | None = None,
         config: Mapping[str, Any] | None = None,
         print_summary: bool = True,
-        **settings: Any,
+        **settings: Unpack[RunKeywords],
     ) -> None:
         for name, given in (("tokens", tokens), ("batch_size", batch_size)):
             if callable(given):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import keras
 
@@ -16,6 +16,8 @@ from greenai.settings import resolve
 
 if TYPE_CHECKING:
     import os
+
+    from greenai.keywords import RunKeywords
 
 __all__ = ["EnergyCallback"]
 
@@ -41,8 +43,8 @@ class EnergyCallback(Adapter, keras.callbacks.Callback):  # type: ignore[misc] #
         flops_per_token: FLOPs that training takes for a token; None leaves FLOPs unknown.
         config: Facts of the run to keep with the record, JSON-safe.
         print_summary: Whether rank 0 prints a summary at the end.
-        **settings: Settings of ``greenai.track``: variant, project, country, region, pue, sensors,
-            devices, metrics_port, metrics_address, warmup_s, resume.
+        **settings: Every other setting of ``greenai.track``, such as variant, country, pue or
+            parent; see ``greenai.keywords.RunKeywords``.
 
     Raises:
         OrderError: A value is out of range or a setting is unknown.
@@ -59,7 +61,7 @@ class EnergyCallback(Adapter, keras.callbacks.Callback):  # type: ignore[misc] #
         flops_per_token: float | None = None,
         config: Mapping[str, Any] | None = None,
         print_summary: bool = True,
-        **settings: Any,
+        **settings: Unpack[RunKeywords],
     ) -> None:
         super().__init__(
             resolve(folder=folder, **settings),

@@ -61,6 +61,11 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         intensity_file: CSV of carbon intensity over time, for live emissions and the forecast.
         watch: Whether a page that shows the run as it goes is served on this machine, by a process
             of its own; its address is logged once.
+        total_steps: Optimizer steps of the whole run, for the forecast; None takes the trainer's.
+        price_per_kwh: Price of a kWh, for a forecast in money.
+        currency: Of the price.
+        codecarbon_check: Whether CodeCarbon's own tracker runs beside, to compare.
+        data_parallel_rank: Which ranks share one batch; None takes what the strategy says.
 
     Raises:
         OrderError: A value is out of range.
@@ -102,6 +107,11 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
         budget_kg: float | None = None,
         intensity_file: str | Path | None = None,
         watch: bool | None = None,
+        total_steps: float | None = None,
+        price_per_kwh: float | None = None,
+        currency: str | None = None,
+        codecarbon_check: bool | None = None,
+        data_parallel_rank: int | None = None,
     ) -> None:
         settings = resolve(
             folder=folder,
@@ -124,6 +134,11 @@ class EnergyMonitor(Adapter, *callback_classes()):  # type: ignore[misc] # the b
             budget_kg=budget_kg,
             intensity_file=intensity_file,
             watch=watch,
+            total_steps=total_steps,
+            price_per_kwh=price_per_kwh,
+            currency=currency,
+            codecarbon_check=codecarbon_check,
+            data_parallel_rank=data_parallel_rank,
         )
         super().__init__(
             settings,

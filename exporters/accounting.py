@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
     from greenai.exporters.quantities import Unit
 
+ENDINGS = {
+    "stopped": "stopped as asked",
+    "parent_died": "the training process was gone",
+    "unknown": "unknown: nothing closed the record",
+}
 HOURS_PER_DAY = 24.0
 S_PER_HOUR = 3600.0
 ILLUSTRATIVE = "to illustrate only"
+DEVELOPMENT = "Development is not in it: searches, trials and other runs"
+SUM_UP = "greenai report ROOT --by project sums them up."
+INSTRUMENT = "its contract or certificate is named under what is assumed"
+FLOP_PER_PFLOP = 1e15
 
 
 def impact_facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
@@ -129,22 +138,9 @@ def devices_sheet(summary: Mapping[str, Any]) -> Sheet:
     )
 
 
-def lineage_facts(lineage: Mapping[str, Any] | None) -> list[Fact]:
-    """What the run used together with the runs whose weights it goes on from."""
-    if not lineage:
-        return []
-    ancestors = lineage["ancestors"]
-    names = ", ".join(printable(one["run_id"], limit=40) for one in ancestors[:3])
-    remark = f"this run and {len(ancestors)} before it: {names}{' …' if len(ancestors) > 3 else ''}"  # noqa: PLR2004 - named
-    if lineage["energy_j"] is None:
-        known = quantities.energy(lineage["known_j"])
-        return [Fact("Energy of the lineage", f"more than {known}", f"{remark}; not all is known")]
-    facts = [Fact("Energy of the lineage", quantities.energy(lineage["energy_j"]), remark)]
-    estimated_j = lineage["estimated_j"]
-    if estimated_j is not None and estimated_j > 1.01 * lineage["energy_j"]:
-        made_up = "estimate: what no reading covers is taken to be like what is covered"
-        facts.append(Fact("Lineage, all of it", quantities.energy(estimated_j), made_up))
-    return facts
+def ended_text(ended: object) -> str:
+    """How a run or an attempt ended, in words."""
+    return ENDINGS.get(str(ended), printable(ended, limit=40))
 
 
 def attempts_sheet(summary: Mapping[str, Any]) -> Sheet:
@@ -165,7 +161,7 @@ def attempts_sheet(summary: Mapping[str, Any]) -> Sheet:
             (
                 str(one["attempt"]),
                 str(one["ranks"]),
-                printable(one["ended"], limit=40),
+                ended_text(one["ended"]),
                 quantities.duration(one["duration_s"]),
                 energy,
             )
@@ -179,7 +175,11 @@ def attempts_sheet(summary: Mapping[str, Any]) -> Sheet:
 def assumed_sentences(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """What is estimated, assumed or left out."""
     said = (summary.get("impacts") or {}).get("said") or ()
-    return tuple(printable(one, limit=600) for one in said)
+    beside = "what it names as its lineage stands beside it. " if summary.get("lineage") else ""
+    return (
+        *(printable(one, limit=600) for one in said),
+        f"{DEVELOPMENT}; {beside}{SUM_UP}" if beside else f"{DEVELOPMENT}. {SUM_UP}",
+    )
 
 
 def _market(impacts: Mapping[str, Any]) -> Fact:
@@ -188,18 +188,23 @@ def _market(impacts: Mapping[str, Any]) -> Fact:
         return Fact(
             "Market-based emissions", "none claimed", "no contract or certificate was named"
         )
-    remark = _bounds(impacts, "market_based_g", "g")
+    bounds = _bounds(impacts, "market_based_g", "g")
+    remark = f"{bounds}; {INSTRUMENT}" if bounds else INSTRUMENT
     return Fact("Market-based emissions", quantities.mass(mass_g), remark)
 
 
 def _sci(score: Mapping[str, Any]) -> Fact:
     """SCI where the embodied emissions are known; O / R is named for what it is elsewhere."""
-    unit = printable(score["unit"], limit=40).replace("_", " ")
+    unit, factor = printable(score["unit"], limit=40).replace("_", " "), 1.0
+    if unit == "flop":
+        unit, factor = "PFLOP", FLOP_PER_PFLOP
     own = "" if score["is_standard"] else "; a unit of our own"
-    whole = score["g_per_unit"]["mid"]
+    whole, part = (
+        None if (mid := score[name]["mid"]) is None else factor * mid
+        for name in ("g_per_unit", "operational_g_per_unit")
+    )
     if whole is not None:
         return Fact(f"SCI per {unit}", f"{quantities.mass(whole)} CO₂e", f"(O + M) / R{own}")
-    part = score["operational_g_per_unit"]["mid"]
     remark = f"O / R, no SCI: embodied emissions are unknown{own}"
     return Fact(f"Operational per {unit}", f"{quantities.mass(part)} CO₂e", remark)
 

@@ -152,20 +152,27 @@ def _power(curves: Sequence[ReadableCurve]) -> Chart:
 def _joined(curves: Sequence[ReadableCurve]) -> list[Curve]:
     """Make one line of a device's attempts; devices of one name on several hosts stay apart."""
     lines: list[Curve] = []
-    for one in sorted(curves, key=lambda curve: float(curve.t_s[0])):
-        name = printable(one.device, limit=40)
-        name += "" if one.trust == "measured" else f" ({printable(one.trust, limit=20)})"
-        own = [line for line in lines if line.name.partition(" #")[0] == name]
-        before = next((line for line in own if line.x[-1] < one.t_s[0]), None)
+    for one in sorted(map(_line_of, curves), key=lambda line: float(line.x[0])):
+        own = [line for line in lines if line.name.partition(" #")[0] == one.name]
+        before = next((line for line in own if line.x[-1] < one.x[0]), None)
         if before is None:
-            numbered = f"{name} #{len(own) + 1}" if own else name
-            lines.append(Curve(numbered, np.asarray(one.t_s), np.asarray(one.power_w)))
+            numbered = f"{one.name} #{len(own) + 1}" if own else one.name
+            lines.append(Curve(numbered, one.x, one.y))
             continue
         # An unknown in between breaks the line: nobody metered the time between two attempts.
-        x = np.concatenate((before.x, [before.x[-1]], one.t_s))
-        y = np.concatenate((before.y, [np.nan], one.power_w))
+        x = np.concatenate((before.x, [before.x[-1]], one.x))
+        y = np.concatenate((before.y, [np.nan], one.y))
         lines[lines.index(before)] = Curve(before.name, x, y)
     return sorted(lines, key=lambda line: line.name)
+
+
+def _line_of(curve: ReadableCurve) -> Curve:
+    """A curve between its first and its last known value: before and after, others may count."""
+    name = printable(curve.device, limit=40)
+    name += "" if curve.trust == "measured" else f" ({printable(curve.trust, limit=20)})"
+    known = np.flatnonzero(np.isfinite(curve.power_w))
+    own = slice(known[0], known[-1] + 1)
+    return Curve(name, np.asarray(curve.t_s[own]), np.asarray(curve.power_w[own]))
 
 
 def _energy_per_step(steps: pd.DataFrame) -> Chart:

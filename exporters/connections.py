@@ -89,7 +89,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    request_queue_size = CLIENTS_MAX
+    request_queue_size = 128  # a flood of connections delays no other one by a second
 
     def __init__(
         self,
@@ -104,6 +104,8 @@ class Server(ThreadingHTTPServer):
         self.closing = threading.Event()
         self._deadlines: dict[Any, float] = {}
         self._streams: set[Any] = set()
+        self._asking: dict[Any, None] = {}
+        """Clients whose request is not here yet, the longest first."""
         self._counting = threading.Lock()
         self._said: set[str] = set()
         family, _, _, _, bound = socket.getaddrinfo(
@@ -128,13 +130,23 @@ class Server(ThreadingHTTPServer):
         return connection, client
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, unless too many already do."""
+        """Answer in a thread of its own; where too many do, in place of one that has not asked."""
         with self._counting:
             if len(self._deadlines) - len(self._streams) >= CLIENTS_MAX:
-                super().shutdown_request(request)
-                return
+                if not self._asking:
+                    super().shutdown_request(request)
+                    return
+                slowest = next(iter(self._asking))
+                del self._asking[slowest], self._deadlines[slowest]
+                _cut(slowest)
             self._deadlines[request] = time.monotonic() + CLIENT_DEADLINE_S
+            self._asking[request] = None
         super().process_request(request, client_address)
+
+    def has_asked(self, request: Any) -> None:
+        """Keep the client from being let go for another one: its request is here."""
+        with self._counting:
+            self._asking.pop(request, None)
 
     def may_stream(self, request: Any) -> bool:
         """Take a connection out of the clients and into the viewers; False where these are full."""
@@ -149,6 +161,7 @@ class Server(ThreadingHTTPServer):
         """Forget the connection and end it."""
         with self._counting:
             self._deadlines.pop(request, None)
+            self._asking.pop(request, None)
             self._streams.discard(request)
         super().shutdown_request(request)
 
@@ -207,6 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             if len(self.raw_requestline) > LINE_BYTES_MAX:
                 self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
             elif self.raw_requestline and self.parse_request():
+                self.server.has_asked(self.request)
                 self._answer()
         except TimeoutError:
             self.send_error(HTTPStatus.REQUEST_TIMEOUT)

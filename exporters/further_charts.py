@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 POINTS = 500
 """Points of a curve that only rises, or that changes by the hour."""
+UNKNOWN_MAX = 0.05
+"""Share of steps of unknown energy up to which the loss is drawn on; beyond, it reads too cheap."""
 LEAST_POINTS = 2
 """With fewer there is no curve."""
 
@@ -38,7 +40,13 @@ def further_charts(run: ReadableRun) -> tuple[Chart, ...]:
 
 def _loss_against_energy(steps: pd.DataFrame) -> Chart | None:
     kept = steps[~steps["rolled_back"].fillna(value=False).astype(bool)]
-    spent_j, loss = loss_curve(floats(kept["energy_j"]), floats(kept["loss"]))
+    energy_j = floats(kept["energy_j"])
+    unknown = int((~np.isfinite(energy_j)).sum())
+    note = " The curve ends where a step's energy is unknown."
+    if 0 < unknown <= UNKNOWN_MAX * len(energy_j):  # such as the first step after a restart
+        note = f" Not in the sum: {quantities.many(unknown, 'step')} of unknown energy."
+        energy_j = np.nan_to_num(energy_j)
+    spent_j, loss = loss_curve(energy_j, floats(kept["loss"]))
     if len(loss) < LEAST_POINTS or not np.isfinite(loss).any():
         return None
     factor, unit = quantities.scale(highest(spent_j), "J")
@@ -49,7 +57,7 @@ def _loss_against_energy(steps: pd.DataFrame) -> Chart | None:
         y_title="Loss",
         curves=(thinned(Curve("loss", spent_j, loss), POINTS, factor),),
         summary=f"After {quantities.energy(float(spent_j[-1]))} the loss is "
-        f"{quantities.decimal(float(loss[-1]))}. The curve ends where a step's energy is unknown.",
+        f"{quantities.decimal(float(loss[-1]))}.{note if unknown else ''}",
         from_zero=False,
     )
 
@@ -82,6 +90,8 @@ def _intensity(steps: pd.DataFrame) -> Chart | None:
     if len(known) < LEAST_POINTS or known.min() == known.max():
         return None
     second, time_unit = time_scale(highest(t_s))
+    breaks = np.flatnonzero(np.diff(floats(steps["attempt"]))) + 1  # nothing ran in between
+    t_s, g_per_kwh = np.insert(t_s, breaks, t_s[breaks]), np.insert(g_per_kwh, breaks, np.nan)
     return Chart(
         key="intensity",
         title="Carbon intensity over time",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from greenai.exporters import accounting, quantities
 from greenai.exporters.breakdown import by_component, by_phase, trust_text
 from greenai.exporters.methodology import methodology
+from greenai.exporters.origins import config_facts, lineage_facts, lineage_sheet, model_fact
 from greenai.exporters.sheets import Fact, Section, Sheet
 from greenai.exporters.wording import printable
 from greenai.units import J_PER_KWH
@@ -17,14 +18,6 @@ from greenai.units import J_PER_KWH
 if TYPE_CHECKING:
     from greenai.analysis.footprint import Footprint
     from greenai.exporters.readable import ReadableRun
-
-ENDINGS = {
-    "stopped": "stopped as asked",
-    "parent_died": "the training process was gone",
-    "unknown": "unknown: nothing closed the record",
-}
-CONFIG_MAX = 40
-"""Facts of the user's that a report repeats; the manifest has all."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +36,7 @@ class Outline:
         identity: What the run was.
         devices: How each device was metered.
         attempts: Every start of the run.
+        lineage: The runs that it goes on from; no rows where it names none.
         impacts: Facility energy, carbon both ways, hardware, water, money, scores.
         assumed: What is estimated, assumed or left out, in sentences.
         method: How it was measured and worked out, as a paragraph.
@@ -59,13 +53,14 @@ class Outline:
     identity: tuple[Fact, ...]
     devices: Sheet
     attempts: Sheet
+    lineage: Sheet
     impacts: tuple[Fact, ...]
     assumed: tuple[str, ...]
     method: str
 
     def energy_sections(self) -> tuple[Section, ...]:
         """What a report says before its plots."""
-        sheets = (self.components, self.devices, self.phases, self.attempts)
+        sheets = (self.components, self.devices, self.phases, self.attempts, self.lineage)
         return tuple(Section(one.title, sheet=one) for one in sheets if one.rows)
 
     def further_sections(self) -> tuple[Section, ...]:
@@ -108,6 +103,7 @@ def outline_of(run: ReadableRun) -> Outline:
         identity=_identity(summary, run),
         devices=accounting.devices_sheet(summary),
         attempts=accounting.attempts_sheet(summary),
+        lineage=lineage_sheet(summary),
         impacts=accounting.impact_facts(summary),
         assumed=accounting.assumed_sentences(summary),
         method=methodology(summary),
@@ -184,7 +180,7 @@ def _work(summary: dict[str, Any]) -> tuple[Fact, ...]:
         Fact("Optimizer steps", quantities.count(summary["steps"]), _unknown_steps(summary)),
         Fact("Batches", quantities.count(summary["batches"])),
         Fact("Tokens", quantities.count(summary["tokens"])),
-        Fact("Model FLOPs", quantities.count(summary["flops"])),
+        Fact("Model FLOPs", quantities.count(summary["flops"]), _flops_from(summary["flops"])),
         Fact("Energy of the steps", quantities.energy(summary["steps_j"])),
         Fact("Energy per step", quantities.energy(summary["j_per_step"]), _spread(summary)),
         Fact("Energy per token", quantities.energy(summary["j_per_token"])),
@@ -213,8 +209,12 @@ def _work(summary: dict[str, Any]) -> tuple[Fact, ...]:
     if summary.get("wasted_j"):
         wasted = quantities.energy(summary["wasted_j"])
         facts.append(Fact("Energy of steps trained again", wasted, "part of the run's energy"))
-    facts.extend(accounting.lineage_facts(summary.get("lineage")))
+    facts.extend(lineage_facts(summary.get("lineage")))
     return tuple(facts)
+
+
+def _flops_from(flops: float | None) -> str:
+    return "" if flops is None else "as the training stated them, by step or by token"
 
 
 def _unknown_steps(summary: dict[str, Any]) -> str:
@@ -234,24 +234,25 @@ def _identity(summary: dict[str, Any], run: ReadableRun) -> tuple[Fact, ...]:
     present, expected = summary["ranks"], summary.get("ranks_expected") or summary["ranks"]
     ranks = f"{present} of {expected}" if present != expected else str(present)
     manifest = run.record.manifest
+    kept = manifest.get("config")
+    config = kept if isinstance(kept, dict) else {}
     facts = [
         Fact("Run", printable(run.run_id)),
+        model_fact(config),
         Fact("Variant", printable(run.variant) or "none"),
         Fact("Project", printable(summary.get("project") or "") or "none"),
         Fact("Started", _moment(summary.get("started_utc")) or quantities.UNKNOWN),
         Fact("Last mark", _moment(summary.get("ended_utc")) or quantities.UNKNOWN),
         Fact("Duration", quantities.duration(summary["duration_s"])),
         *accounting.hardware_facts(summary),
-        Fact("Ended", ENDINGS.get(str(summary["ended"]), printable(summary["ended"]))),
+        Fact("Ended", accounting.ended_text(summary["ended"])),
         Fact("Attempts", str(summary["attempts"])),
         Fact("Ranks", ranks),
     ]
     facts.append(Fact("Schema of summary.json", str(summary.get("schema_version"))))
-    if commit := manifest.get("git_commit"):
-        facts.append(Fact("Commit", printable(commit, limit=64)))
-    config = manifest.get("config")
-    for name, value in list(config.items())[:CONFIG_MAX] if isinstance(config, dict) else []:
-        facts.append(Fact(f"config: {printable(name, limit=40)}", printable(value, limit=120)))
+    commit = manifest.get("git_commit")
+    facts.append(Fact("Commit", printable(commit, limit=64) if commit else quantities.UNKNOWN))
+    facts.extend(config_facts(config))
     return tuple(facts)
 
 

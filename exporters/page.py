@@ -136,7 +136,9 @@ def table(sheet: Sheet) -> str:
         style = _style_of(False, "total" if is_total else "")
         rows.append(f"<tr{style}>{''.join(cells)}</tr>")
     return (
-        f'<div class="scroll"><table aria-label="{escape(sheet.title)}"><thead><tr>{head}</tr>'
+        # Who has no pointer scrolls a wide table with the keys, once it has the focus.
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(sheet.title)}">'
+        f'<table aria-label="{escape(sheet.title)}"><thead><tr>{head}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>{_note(sheet.note)}"
     )
 

@@ -11,12 +11,15 @@ from greenai.exporters.drawing import line_chart, style_of
 from greenai.exporters.files import write_text
 from greenai.exporters.further_charts import further_charts
 from greenai.exporters.outline import outline_of
+from greenai.exporters.phase_bars import phase_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from greenai.exporters.charts import Chart
+    from greenai.exporters.outline import Outline
     from greenai.exporters.readable import ReadableRun
+    from greenai.exporters.sheets import Section
 
 
 def write_report(run: ReadableRun, path: Path) -> None:
@@ -54,13 +57,19 @@ def report_html(run: ReadableRun) -> str:
             f'<p class="subtitle">{escape(outline.subtitle)}</p></header>',
             page.tiles(outline.headline),
             page.notices(outline.notices),
-            *(page.section(one) for one in outline.energy_sections()),
+            *(_energy_section(one, outline, run) for one in outline.energy_sections()),
             page.heading(2, "Over the run"),
             figures,
             *(page.section(one) for one in outline.further_sections()),
         )
     )
     return page.page(f"{outline.title} · greenai", body, [chart.to_json() for chart in live])
+
+
+def _energy_section(part: Section, outline: Outline, run: ReadableRun) -> str:
+    """A table of energies; that of the phases is drawn beneath it."""
+    drawing = phase_figure(run.phases()) if part.sheet is outline.phases else ""
+    return page.section(part) + drawing
 
 
 def _figure(chart: Chart, live: list[Chart]) -> str:

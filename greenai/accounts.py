@@ -66,6 +66,7 @@ def impacts_of(
         given = dataclasses.replace(given, currency=prices.currency or given.currency)
         hole = " A part of the energy has no price." if math.isnan(cost) else ""
         said.append(f"Prices over time, source: {prices.source}.{hole}")
+    said.append("SCI: work that was trained again counts once in R; its energy is in O.")
     return impacts(emitted, energy_kwh, made_g, _work(run), given, cost=cost, said=said)
 
 
@@ -79,12 +80,12 @@ def _with_water(factors: Factors, country: str | None) -> Factors:
 
 def _work(run: Run) -> dict[str, float]:
     """Work that counts: steps that a later attempt did again are not counted twice."""
-    steps = run.steps()
-    kept = steps[~steps["rolled_back"].astype(bool)]
+    steps = run.summed_steps
+    kept = ~steps["rolled_back"].astype(bool)
     columns = {"flop": "flops", "token": "tokens", "sample": "samples"}
-    if not len(kept):
+    if not kept.any():
         return dict.fromkeys(columns, math.nan)
-    return {unit: float(kept[name].sum(skipna=False)) for unit, name in columns.items()}
+    return {unit: float(steps[name][kept].sum(skipna=False)) for unit, name in columns.items()}
 
 
 def _embodied(

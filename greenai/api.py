@@ -73,6 +73,8 @@ def track(
     budget_kwh: float | None = None,
     budget_kg: float | None = None,
     intensity_file: StrPath | None = None,
+    price_per_kwh: float | None = None,
+    currency: str | None = None,
     codecarbon_check: bool | None = None,
     watch: bool | None = None,
     data_parallel_rank: int | None = None,
@@ -107,6 +109,8 @@ def track(
         budget_kg: Operational emissions that it was given, likewise.
         intensity_file: CSV of ``start_utc``, ``end_utc`` and ``g_per_kwh`` (hours to come too),
             by whose intensity at the time of use live emissions are counted.
+        price_per_kwh: Price of a kWh, for a forecast in money.
+        currency: Of the price.
         codecarbon_check: Whether CodeCarbon's own tracker runs beside, in a process of its own,
             to compare; takes its package, and some CPU time at the lowest priority.
         watch: Whether a page that shows the run as it goes is served on this machine, by a process
@@ -151,6 +155,8 @@ def track(
         budget_kwh=budget_kwh,
         budget_kg=budget_kg,
         intensity_file=intensity_file,
+        price_per_kwh=price_per_kwh,
+        currency=currency,
         codecarbon_check=codecarbon_check,
         watch=watch,
         data_parallel_rank=data_parallel_rank,

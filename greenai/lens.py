@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ACTIVE = ("active_parameters", "parameters_active")
 HELD_OUT = "held_out_loss_nats"
-TOTAL = ("total_parameters", "parameters_total")
+TOTAL = ("total_parameters", "parameters_total", "parameters")
 FACTS = (
     "repeat", "position", "seed", "batch", "learning_rate", "tuned", "match_basis", "kernel",
     "text", "tokenizer", "precision",

@@ -84,7 +84,8 @@ class Delivery:
             self._way(final=final)
         except UndeliveredError as error:
             self._say_once(
-                error.reason + (" It is tried again." if error.again else " This is given up.")
+                f"{error.reason.rstrip('.')}. "
+                + ("It is tried again." if error.again else "This is given up.")
             )
             return max(AGAIN_S, error.wait_s) if error.again else None
         except GreenAIError as error:

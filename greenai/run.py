@@ -27,7 +27,6 @@ from greenai.merging import (
     parts_of,
     phases_of,
     start_utc_ns,
-    steps_of,
     subphases_of,
 )
 from greenai.metrics import PHASE_COLUMNS, STEP_COLUMNS, SUB_PHASE_COLUMNS
@@ -36,6 +35,7 @@ from greenai.record.types import SCHEMA_VERSION
 from greenai.sensors.base import KINDS, TRUSTS
 from greenai.shortfalls import devices_missing, length_ns, notices, seconds_of, whole_number
 from greenai.statement import statement_of
+from greenai.step_table import SUMMED, steps_of, texts
 from greenai.stragglers import ending_of
 from greenai.units import J_PER_KWH, NS_PER_S
 
@@ -141,29 +141,33 @@ class Run:
         return parts_of(self.record)
 
     @cached_property
-    def _steps(self) -> pd.DataFrame:
-        frame = steps_of(self.parts)
-        start_ns = start_utc_ns(self.parts) or 0
-        g_per_kwh = self._step_intensity(frame)
-        frame = frame.assign(
-            run_id=self.run_id,
-            variant=self.variant,
-            start_utc=pd.to_datetime(frame["start_utc_ns"].astype("int64"), utc=True),
-            start_s=(frame["start_utc_ns"] - start_ns) / NS_PER_S,
-            end_s=(frame["end_utc_ns"] - start_ns) / NS_PER_S,
-            power_w=frame["energy_j"] / frame["duration_s"].where(frame["duration_s"] > 0),
-            pue=math.nan if self._pue is None else self._pue,
-            intensity_g_per_kwh=g_per_kwh,
-            operational_co2e_g=frame["energy_j"] * g_per_kwh * ((self._pue or 1.0) / J_PER_KWH),
-        )
-        return frame[list(STEP_COLUMNS)]
+    def summed_steps(self) -> pd.DataFrame:
+        """The columns of ``steps()`` that sums are made of, to be read alone: one is made once."""
+        return steps_of(self.parts, SUMMED)
 
     def steps(self) -> pd.DataFrame:
         """One row a step, columns as in steps.csv; NaN or None is unknown.
 
         Energy is IT energy; only ``operational_co2e_g`` contains PUE.
         """
-        return self._steps.copy()
+        frame = steps_of(self.parts)
+        start_ns = start_utc_ns(self.parts) or 0
+        g_per_kwh = self._step_intensity(frame)
+        added = {
+            "run_id": self.run_id,
+            "variant": self.variant,
+            "start_utc": pd.to_datetime(frame["start_utc_ns"].astype("int64"), utc=True),
+            "start_s": (frame["start_utc_ns"] - start_ns) / NS_PER_S,
+            "end_s": (frame["end_utc_ns"] - start_ns) / NS_PER_S,
+            "power_w": frame["energy_j"] / frame["duration_s"].where(frame["duration_s"] > 0),
+            "pue": math.nan if self._pue is None else self._pue,
+            "intensity_g_per_kwh": g_per_kwh,
+            "operational_co2e_g": frame["energy_j"] * g_per_kwh * ((self._pue or 1.0) / J_PER_KWH),
+            "attribution": texts(frame["attribution"]),
+            "boundary": texts(frame["boundary"]),
+        }
+        columns = {name: added[name] if name in added else frame[name] for name in STEP_COLUMNS}
+        return pd.DataFrame(columns, index=frame.index)
 
     @cached_property
     def _phases(self) -> pd.DataFrame:
@@ -292,13 +296,13 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Content of summary.json: plain values, None where unknown."""
-        steps, phases = self._steps, self._phases.set_index("phase")["energy_j"]
+        steps, phases = self.summed_steps, self._phases.set_index("phase")["energy_j"]
         emitted = self.footprint()
-        known = steps[steps["energy_j"].notna()]
+        known = steps["energy_j"].notna()
         steps_j = float(phases[["train_step", "data_wait"]].sum(min_count=1))
         low_j, high_j = energy_bounds_j(self.parts)
         job = job_energy_of(self.parts)
-        tokens = float(known["tokens"].sum(skipna=False)) if len(known) else math.nan
+        tokens = float(steps["tokens"][known].sum(skipna=False)) if known.any() else math.nan
         present, expected = self._ranks()
         wasted = steps.loc[steps["rolled_back"].astype(bool), "energy_j"]
         plain = {
@@ -329,7 +333,7 @@ class Run:
             "coverage": self.coverage(),
             "unattributed_j": float(phases["unattributed"]),
             "wasted_j": float(wasted.sum(min_count=1)) if len(wasted) else 0.0,
-            "j_per_step": _ratio(steps_j, len(known)),
+            "j_per_step": _ratio(steps_j, int(known.sum())),
             "j_per_token": _ratio(steps_j, tokens),
             "pue": emitted.pue,
             "pue_source": emitted.pue_source or None,
@@ -362,8 +366,9 @@ class Run:
     def notices(self) -> tuple[str, ...]:
         """What a reader must know, in sentences."""
         said = notices(self.record, self.parts, self._ranks())
-        again = self._steps[self._steps["rolled_back"].astype(bool)]
-        if unknown := int(again["energy_j"].isna().sum()):
+        steps = self.summed_steps
+        again = steps.loc[steps["rolled_back"].astype(bool), "energy_j"]
+        if unknown := int(again.isna().sum()):
             said.append(
                 f"{unknown} of {len(again)} steps that were trained again have unknown energy: "
                 "more was wasted than is known."

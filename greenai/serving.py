@@ -13,7 +13,7 @@ from greenai.analysis.node import ALL_NODES
 from greenai.exporters.figures import Bounds, DeviceFigures, Figures
 from greenai.exporters.live_file import figures_to_json
 from greenai.live.clock import anchor, monotonic_ns
-from greenai.live.shared import METRICS_PORT, STOP_ASKED, Totals
+from greenai.live.shared import DELIVERY_FAILS, METRICS_PORT, STOP_ASKED, Totals
 from greenai.local_ranks import LocalRanks
 from greenai.metrics import BY_NAME, PHASES
 from greenai.outlets import are_wanted
@@ -69,11 +69,19 @@ class Serving:
         if are_wanted(config):
             from greenai.outgoing import Outgoing  # noqa: PLC0415 - takes megabytes
 
-            self._outgoing = Outgoing(self.figures, config, others_closed=self._others.are_closed)
+            self._outgoing = Outgoing(
+                self.figures, self._at_the_same_port(), others_closed=self._others.are_closed
+            )
             port = self._outgoing.port
             self._region.header[METRICS_PORT] = 1 << 32 if port is None else port
         gc.collect()
         gc.freeze()
+
+    def _at_the_same_port(self) -> dict[str, Any]:
+        """Serve where a predecessor did: to Prometheus it stays one target, and its alert holds."""
+        port = int(self._region.header[METRICS_PORT])
+        is_told = self._config["metrics_port"] is not None and 0 < port < 1 << 16
+        return {**self._config, "metrics_port": port} if is_told else self._config
 
     def add_channels(self, channels: list[Channel]) -> None:
         """Take the channels known so far."""
@@ -105,6 +113,7 @@ class Serving:
         self._ask = sampler.ask
         self._settled.set()
         while self._outgoing is not None and self._outgoing.troubles:
+            self._region.header[DELIVERY_FAILS] = 1
             sampler.say("delivery_failed", self._outgoing.troubles.popleft())
         return self._totals
 

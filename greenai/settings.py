@@ -213,7 +213,8 @@ def _text(raw: Any, name: str) -> str:
     text = str(raw)
     if not isinstance(raw, str) or "\0" in text or len(text) > TEXT_MAX or not _is_unicode(text):
         raise OrderError(
-            f"{name} is {text[:80]!r}.", hint=f"give a text of at most {TEXT_MAX} characters"
+            f"{name} is {text[:80]!r}, of {len(text)} characters.",
+            hint=f"give a text of at most {TEXT_MAX} characters that UTF-8 can write",
         )
     return text
 

@@ -45,10 +45,10 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
         Keys of summary.json; NaN or None is unknown. ``mfu`` and ``flop_per_j`` are of the
         training steps, repeated ones included, because they were computed and paid for too.
     """
-    steps, config = run.steps(), run.config
+    steps, config = run.summed_steps, run.config
     given = _with_parameters(factors, config)
     flops, seconds = (_total(steps[name]) for name in ("flops", "duration_s"))
-    known = steps[steps["energy_j"].notna()]
+    known = steps["energy_j"].notna()
     peak_flop_per_s = peak_of(run)
     emitted = run.footprint()
     return {
@@ -65,9 +65,9 @@ def statement_of(run: Run, factors: Factors | None = None) -> dict[str, Any]:
         "active_parameters": given.active_parameters,
         "peak_flop_per_s": peak_flop_per_s,
         "mfu": mfu(flops, seconds, peak_flop_per_s),
-        "flop_per_j": flop_per_j(_total(known["flops"]), _total(known["energy_j"])),
-        "steps_of_unknown_energy": int(steps["energy_j"].isna().sum()),
-        "step_energy_j": _spread(known["energy_j"]),
+        "flop_per_j": flop_per_j(*(_total(steps[name][known]) for name in ("flops", "energy_j"))),
+        "steps_of_unknown_energy": int((~known).sum()),
+        "step_energy_j": _spread(steps["energy_j"][known]),
         "attribution": _shares(steps["attribution"]),
         "sensor_gain": given.sensor_gain,
         "idle_j": (_positive(config, IDLE) or math.nan) * duration_s(run.parts),
@@ -220,7 +220,7 @@ def _spread(energies_j: pd.Series[Any]) -> dict[str, float]:
 def _shares(labels: pd.Series[Any]) -> dict[str, float]:
     """Shares of the steps of known energy by how it was attributed, the most frequent first."""
     found = labels.dropna().value_counts(normalize=True)
-    return {str(name): float(share) for name, share in found.items()}
+    return {str(name): float(share) for name, share in found.items() if share}
 
 
 def _total(values: pd.Series[Any]) -> float:

@@ -6,6 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+# Before torch is loaded, here and in what tests start: threads that spin for one another make a
+# small model ten times slower as soon as anything else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from simulation.fake_nvml import FakeNvml
 from simulation.perf_power import PerfPower

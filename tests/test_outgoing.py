@@ -106,7 +106,7 @@ def test_a_way_for_totals_is_called_at_the_end_alone() -> None:
 
 def test_a_failure_is_said_once_and_the_end_is_tried_again_until_it_is_given_up() -> None:
     said: list[str] = []
-    down = UndeliveredError("It is down.", again=True)
+    down = UndeliveredError("It is down", again=True)
     way = Way(down, down, RecordError("The disk is full."), *[down] * 3)
     delivery = Delivery("way", way, interval_s=0.02, say=said.append)
     until(lambda: len(way.calls) >= 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,35 @@ def test_one_sampler_a_host_carries_figures_out(
     told = {**Outlets().to_json(), **given}
     config = {"metrics_port": port, "metrics": told, "manifest": {"local_rank": local_rank}}
     assert are_wanted(config) is wanted
+
+
+def test_a_taken_port_stops_a_run_before_it_starts_where_no_other_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        strict = {"strict_port": True}
+        tracker = greenai.track(tmp_path / "run", sensors=[], metrics_port=port, metrics=strict)
+        with pytest.raises(OrderError, match=f"{port}.*[Aa]ddress already in use"):
+            tracker.start()
+        assert not (tmp_path / "run").exists()
+        monkeypatch.setenv("LOCAL_RANK", "1")  # serves nothing
+        other_rank = greenai.track(tmp_path / "rank", sensors=[], metrics_port=port, metrics=strict)
+        other_rank.start()
+        other_rank.stop()
+
+
+def test_what_does_not_get_out_is_said_to_the_one_who_trains(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = {"textfile": "/proc/no/run.prom", "remote_write": "http://127.0.0.1:9/"}
+    with greenai.track(tmp_path / "run", sensors=[], metrics=metrics) as run:
+        give_up_s = time.monotonic() + 20
+        while "do not get out" not in caplog.text and time.monotonic() < give_up_s:
+            run.step()
+            time.sleep(0.02)
+    assert caplog.text.count("do not get out as metrics= asks") == 1
+    assert "The record is whole" in caplog.text
 
 
 def test_neither_token_nor_address_nor_path_comes_into_a_record(

@@ -141,7 +141,7 @@ def test_no_byte_of_a_record_or_a_report_tells_whose_it_is(
         ("~/secret and (/root/.cache/x)", "<path> and (<path>)"),
         ("file:/home/ada", "file:<path>"),
         ("on ada-laptop.example.org: ada-laptop failed", "on <host>: <host> failed"),
-        ("in /work/ada dir/run/x y", "in <path> y"),
+        ("in /srv/ada dir/run/x y", "in <path> y"),
     ],
 )
 def test_paths_and_hosts_are_taken_out(
@@ -150,7 +150,7 @@ def test_paths_and_hosts_are_taken_out(
     discretion._known.cache_clear()
     name = SimpleNamespace(nodename="ada-laptop.example.org")
     monkeypatch.setattr(os, "uname", lambda: name)
-    monkeypatch.setenv("PWD", "/work/ada dir")
+    monkeypatch.setenv("PWD", "/srv/ada dir")
     said = discreet(told)
     discretion._known.cache_clear()
     assert said.startswith(kept)

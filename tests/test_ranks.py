@@ -149,17 +149,18 @@ def test_attempts_that_overlap_count_a_device_once() -> None:
     assert a_run(first, second).energy() == pytest.approx(energy_j(0.5, 9.0), rel=0.003)
 
 
-def test_a_killed_attempt_ends_where_it_ended_whatever_comes_after_it() -> None:
-    """Given an attempt that nobody stopped, when another reads the device later, it stays short."""
-    killed = rank([read(0, 5)], 8, of=1, stopped=False)
-    alone = a_run(killed)
-    later = dataclasses.replace(
-        rank([read(20, 25, seed=1)], 8, of=1, first_s=20.5), attempt=1, launch_id="second"
+def test_a_killed_attempt_ends_with_its_own_readings() -> None:
+    """Given one that is killed at 4 s, when the next begins at 8 s, the break is in neither."""
+    first = rank([read(0, 4)], 6, of=1, stopped=False)
+    second = dataclasses.replace(
+        rank([read(8, 12, seed=1)], 5, of=1, first_s=8.5), attempt=1, launch_id="second"
     )
-    both = a_run(killed, later).summary()
-    assert both["attempt_list"][0]["duration_s"] == alone.summary()["duration_s"]
-    assert both["attempt_list"][0]["energy_j"] == pytest.approx(alone.energy())
-    assert both["coverage"] == pytest.approx(1.0, abs=0.01)
+    alone, run = a_run(first), a_run(first, second)
+    (whole,), both = alone.summary()["attempt_list"], run.summary()["attempt_list"]
+    assert both[0]["duration_s"] == pytest.approx(whole["duration_s"], abs=0.05)
+    assert [one["duration_s"] for one in both] == pytest.approx([3.5, 2.5], abs=0.1)
+    assert run.coverage() == pytest.approx(1.0, abs=0.02)
+    assert run.energy() == pytest.approx(energy_j(0.5, 4) + energy_j(8.5, 11), rel=0.01)
 
 
 @pytest.mark.parametrize("dead", [0, 1])

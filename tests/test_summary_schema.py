@@ -166,6 +166,7 @@ def test_every_figure_of_the_report_is_a_number_of_the_summary(run: Run) -> None
     summary = run.summary()
     known = [*numbers(summary), *base_values(json.dumps([summary["notices"], summary["impacts"]]))]
     known += [3.6e6 * one for one in numbers(summary["impacts"])]  # kWh as joules
+    known += [1e15 * one for one in numbers(summary["impacts"]["sci"])]  # a FLOP's as a PFLOP's
     known += [1 / summary["flop_per_j"]] if summary["flop_per_j"] else []
     outline = outline_of(run)
     facts = [*outline.headline, *outline.emissions, *outline.work, *outline.impacts]

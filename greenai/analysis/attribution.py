@@ -11,6 +11,8 @@ from greenai.analysis.bounds import bounds_of_pieces, run_bounds, widened
 from greenai.analysis.counted import counted
 from greenai.analysis.course import course
 from greenai.analysis.series import (
+    BRIDGED,
+    COVERED,
     Series,
     bridged_energy,
     covered_time_ns,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from greenai.sensors.base import Channel
     from greenai.units import Floats, Ns
 
-RESOLVED, INTERPOLATED, SMOOTHED = "resolved", "interpolated", "smoothed"
+LABELS = ("resolved", "interpolated", "smoothed")
 RESOLVED_SPACINGS = 5
 """A step of at least this many knot spacings is resolved; one shorter than one is smoothed."""
 
@@ -148,14 +150,12 @@ class Attribution:
         return self._over_channels([channel.step_j for channel in self.channels])
 
     @property
-    def labels(self) -> npt.NDArray[np.str_]:
-        """How far each step's energy is its own: resolved, interpolated, smoothed. Shape (n,)."""
+    def label_codes(self) -> npt.NDArray[np.int8]:
+        """Place in LABELS of each step: how far its energy is its own. Shape (n,)."""
         duration_ns = self.timeline.steps.duration_ns
-        return np.where(
-            duration_ns >= RESOLVED_SPACINGS * self.spacing_ns,
-            RESOLVED,
-            np.where(duration_ns >= self.spacing_ns, INTERPOLATED, SMOOTHED),
-        )
+        codes = (duration_ns < RESOLVED_SPACINGS * self.spacing_ns).astype(np.int8)
+        codes += duration_ns < self.spacing_ns
+        return codes
 
     def step_kind_j(self, kind: str) -> Floats:
         """Energy of each step of one component; NaN without such a channel. Shape (n,)."""
@@ -240,12 +240,24 @@ def attribute(attempt: Attempt, all_series: list[Series] | None = None) -> Attri
 
 
 def end_ns(attempt: Attempt, all_series: list[Series]) -> int:
-    """End of the run: its stop, else the last reading, for a run that was killed."""
+    """End of the attempt: its stop, else its last reading, for one that was killed.
+
+    What another reader counts may go on for hours after: the attempt that follows reads the same
+    devices.
+    """
     marks = attempt.marks
     last_mark_ns = int(marks.t_ns[-1]) if len(marks.t_ns) else 0
     if (marks.kind == STOP).any():
         return last_mark_ns
-    return max([last_mark_ns, *(int(s.t_ns[-1]) for s in all_series if len(s.t_ns))])
+    return max([last_mark_ns, *map(_last_own_ns, all_series)])
+
+
+def _last_own_ns(series: Series) -> int:
+    """The last moment that a series itself knows of; 0 where there is none."""
+    if not len(series.state):
+        return int(series.t_ns[-1]) if len(series.t_ns) else 0
+    own = np.flatnonzero((series.state == COVERED) | (series.state == BRIDGED))
+    return int(series.t_ns[own[-1] + 1]) if len(own) else 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

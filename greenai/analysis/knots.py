@@ -49,8 +49,8 @@ def knot_times(t_lo_ns: Ns, t_hi_ns: Ns, kind: npt.NDArray[np.uint8]) -> Ns:
 
     That is the middle of a narrow bracket. Where a read came late, or was the first, the bracket is
     wide; as drivers refresh periodically, its moment is then the one that keeps step with the
-    nearest narrow ones, within the bracket. Only neighbours decide, so a part of a record gives
-    the same moments as the whole.
+    nearest narrow ones, within the bracket. Only neighbours and the median refresh decide, so that
+    a part of a record gives the moments of the whole, but for the odd one.
 
     Args:
         t_lo_ns: Starts of the brackets. Shape (n,).
@@ -72,7 +72,7 @@ def knot_times(t_lo_ns: Ns, t_hi_ns: Ns, kind: npt.NDArray[np.uint8]) -> Ns:
     wide = np.flatnonzero((kind != CHANGE) | (t_hi_ns - t_lo_ns > NARROW_NS))
     adjacent = narrow[:-1][np.diff(narrow) == 1]
     if len(adjacent) and len(wide):
-        refresh_ns = float(middle_ns[adjacent[0] + 1] - middle_ns[adjacent[0]])
+        refresh_ns = float(np.median(middle_ns[adjacent + 1] - middle_ns[adjacent]))
         at = np.searchsorted(narrow, wide)
         low_ns = middle_ns[narrow[np.maximum(at - 1, 0)]]
         high_ns = middle_ns[narrow[np.minimum(at, len(narrow) - 1)]]

@@ -84,9 +84,7 @@ def counted_once(readers: Sequence[Reader]) -> list[Series]:
             if not kept[gap].any() and (owner[gap] == NOBODY).any():
                 owner[gap], kept[gap] = place, True
     return [
-        _left_to_others(
-            one.series, _within(one, _runs_ns((owner != NOBODY) & (owner != place), edges_ns))
-        )
+        _left_to_others(one.series, _runs_ns((owner != NOBODY) & (owner != place), edges_ns))
         for place, one in enumerate(readers)
     ]
 
@@ -112,14 +110,6 @@ def _spans_ns(reader: Reader, state: int) -> Ns:
     )
     joined_ns = np.clip(joined_ns, reader.start_ns, reader.end_ns)
     return np.asarray(joined_ns[joined_ns[:, 0] < joined_ns[:, 1]], dtype=np.int64)
-
-
-def _within(reader: Reader, spans_ns: Ns) -> Ns:
-    """What of the spans lies in the reader's part: an end that nobody marked must not move on."""
-    if reader.end_ns <= reader.start_ns:
-        return spans_ns
-    clipped_ns = np.clip(spans_ns, reader.start_ns, reader.end_ns)
-    return np.asarray(clipped_ns[clipped_ns[:, 0] < clipped_ns[:, 1]], dtype=np.int64)
 
 
 def _borders_ns(reader: Reader) -> Ns:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from greenai.analysis.booked import Booked
 from greenai.analysis.counted import DEVICE_NOTE, counted_channels
 from greenai.analysis.course import course, final_ns
 from greenai.analysis.pending import PendingStep, SettledStep
-from greenai.analysis.series import SILENCE_NS, bridged_energy, is_covered, series_from
+from greenai.analysis.series import SILENCE_NS, is_covered, series_from
 from greenai.analysis.timeline import (
     DATA_WAIT,
     OTHER,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from greenai.analysis.course import Course
     from greenai.analysis.series import Series
     from greenai.analysis.timeline import Timeline
     from greenai.sensors.base import Channel
@@ -91,7 +91,7 @@ class RunningAttribution:
         self._places: dict[int, int] = {}
         self._rows: list[list[ReadingRow]] = []
         self._newest_ns: list[int] = []
-        self._booked_ns: list[int] = []
+        self._booked: list[Booked] = []
         self._marks: list[MarkRow] = []
         self._breaks_ns: list[int] = []
         self._names: tuple[str, ...] = FIXED_NAMES
@@ -131,7 +131,7 @@ class RunningAttribution:
         self.channels = [self._seen[position] for position in self._places]
         self._rows = [self._rows[place] for place in kept] + [[] for _ in added]
         self._newest_ns = [self._newest_ns[place] for place in kept] + [0] * len(added)
-        self._booked_ns = [self._booked_ns[place] for place in kept] + [0] * len(added)
+        self._booked = [self._booked[place] for place in kept] + [Booked() for _ in added]
         self.power_w = [self.power_w[place] for place in kept] + [math.nan] * len(added)
         self.covered_ns = np.append(self.covered_ns[kept], np.zeros(len(added)))
         more = np.zeros((len(added), len(PHASES)))
@@ -255,7 +255,6 @@ class RunningAttribution:
         """Add the energy of the newly settled segments to phases, steps and the open step."""
         count = len(cut.steps.index)
         edges_ns = cut.edges_ns
-        begin_ns, end_ns = int(edges_ns[0]), int(edges_ns[-1])
         lengths_ns = np.diff(edges_ns).astype(np.float64)
         owned, free = cut.step >= 0, cut.step < 0
         waits = owned & (cut.phase == DATA_WAIT)
@@ -266,10 +265,10 @@ class RunningAttribution:
         breaks_ns = np.maximum.accumulate(np.array(self._breaks_ns, dtype=np.int64))
         for place, one in enumerate(series):
             run = course(one, breaks_ns)
-            segment_j = np.diff(run.energy_at(edges_ns))
+            late_j, segment_j = self._booked[place].book(one, run, edges_ns)
             phases = np.bincount(cut.phase[free], segment_j[free], minlength=len(PHASES))
             self.phase_j[place] += phases
-            self.phase_j[place, UNATTRIBUTED] += self._late_j(place, one, run, begin_ns, end_ns)
+            self.phase_j[place, UNATTRIBUTED] += late_j
             train_j[place] = np.bincount(cut.step[trains], segment_j[trains], minlength=count + 1)
             wait_j[place] = np.bincount(cut.step[waits], segment_j[waits], minlength=count + 1)
             covered = is_covered(one, edges_ns[:-1], edges_ns[1:])
@@ -287,21 +286,6 @@ class RunningAttribution:
         self._pending.duration_ns = float(own_ns[count])
         self._pending.known = not unknown[count]
         return steps
-
-    def _late_j(self, place: int, one: Series, run: Course, begin_ns: int, end_ns: int) -> float:
-        """Energy of time that was settled while the device was silent, and of bridged gaps.
-
-        A device that is back after a gap says for a time already settled what it used; where in
-        that time is not asked any more.
-        """
-        booked_ns = min(self._booked_ns[place] or begin_ns, begin_ns)
-        late = np.diff(run.energy_at(np.array([booked_ns, begin_ns])))[0]
-        bridged_j = bridged_energy(one, booked_ns, end_ns)
-        if len(one.t_ns):
-            self._booked_ns[place] = min(end_ns, int(one.t_ns[-1]))
-        else:
-            self._booked_ns[place] = booked_ns
-        return float(late) + bridged_j
 
     def _join_pending(
         self,
@@ -370,9 +354,11 @@ class RunningAttribution:
     def _forget(self, settled_ns: int) -> None:
         """Keep of each channel the last settled knots, which shape the course of what follows."""
         kept_ns = settled_ns
-        for rows in self._rows:
+        for rows, booked in zip(self._rows, self._booked, strict=True):
             settled = sum(1 for row in rows if row[2] <= settled_ns)
-            del rows[: max(0, settled - CONTEXT)]
+            dropped = rows[: max(0, settled - CONTEXT)]
+            booked.forget(sum(1 for row in dropped if math.isfinite(row[3])))
+            del rows[: len(dropped)]
             kept_ns = min(kept_ns, rows[0][1]) if rows else kept_ns
         del self._breaks_ns[: bisect.bisect_left(self._breaks_ns, kept_ns)]
 

@@ -286,6 +286,9 @@ def covered_time_ns(series: Series, t_ns: Ns) -> Floats:
     return _interpolate(series.t_ns, _cumulative(lengths_ns, len(series.t_ns)), t_ns)
 
 
+SPANS_LEAST = 100
+
+
 def power_curve(series: Series, points: int = 2000) -> tuple[Ns, Floats]:
     """Mean power between moments that are evenly spread over the series.
 
@@ -298,7 +301,8 @@ def power_curve(series: Series, points: int = 2000) -> tuple[Ns, Floats]:
     """
     if len(series.t_ns) < 2 or series.t_ns[0] == series.t_ns[-1]:  # noqa: PLR2004 - one interval
         return np.empty(0, dtype=np.int64), np.empty(0)
-    spans = max(1, min(points, len(np.unique(series.t_ns)) - 1))
+    # A steady device has few knots: more spans, and the curve still reaches to both of its ends.
+    spans = max(1, min(points, max(SPANS_LEAST, len(np.unique(series.t_ns)) - 1)))
     edges_ns = np.linspace(0, series.t_ns[-1] - series.t_ns[0], spans + 1).astype(np.int64)
     edges_ns += series.t_ns[0]
     energy_j = np.diff(covered_energy(series, edges_ns))

@@ -186,7 +186,7 @@ def export(
     intensity: Service = None,
     zone: Zone = None,
 ) -> None:
-    """Write steps.csv and phases.csv, steps.parquet, or summary.json.
+    """Write steps.csv and phases.csv, steps.parquet, summary.json, or what other programs read.
 
     `emissions` writes emissions.csv as CodeCarbon has it; `model-card` puts the emissions, in
     grams, into the metadata of a Hugging Face model card on this disk; `openmetrics` writes

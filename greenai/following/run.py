@@ -304,7 +304,14 @@ class RunFollower:
         """Read the run's manifest; without one (rank 0 has died early) its place is unknown."""
         if not (self.folder / MANIFEST).exists():
             return
-        self.manifest = read_run_manifest(self.folder)
+        try:
+            self.manifest = read_run_manifest(self.folder)
+        except RecordError as error:
+            if not (self.folder / "rank-0").is_dir():  # a manifest.json of something else
+                raise
+            self.problem = f"{error.what} Variant and place are unknown."
+            return
+        self.problem = ""
         settings = self.manifest.get("settings")
         pue = _setting(settings, "pue")
         self._over_time = _setting(settings, "intensity_file") is not None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
+import socket
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -30,6 +32,7 @@ DEVICE_SENSORS = ("nvml", "amd", "intel", "habana")
 """Sensors of devices that belong to one rank; the others meter the whole host."""
 THREAD_PERIOD_NS = 100_000_000
 """Where no process may be started the sensors are read in a thread, at most ten times a second."""
+_own_ports: set[int] = set()
 
 
 def parentage(
@@ -58,6 +61,33 @@ def parentage(
         run_id = launch.new_run_id(folder)
     check_lineage(found, run_id)
     return run_id, found
+
+
+def refuse_taken_port(settings: Settings, launch: Launch) -> None:
+    """Refuse, before anything is started, a port that is taken where no other will do.
+
+    Raises:
+        OrderError: It cannot be had. A restart is not refused, nor another run of this process: a
+            sampler of ours may keep the port a little, for one more scrape; that is said later.
+    """
+    port, address = settings.metrics_port, settings.metrics_address
+    if not port or not settings.metrics.strict_port or launch.local_rank:
+        return
+    if launch.restarts or port in _own_ports:
+        return
+    try:
+        family, _, _, _, bound = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if os.name == "posix":  # elsewhere it would let two have one port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(bound)
+    except OSError as error:
+        raise OrderError(
+            f"/metrics cannot be served at {address}:{port}: {error.strerror}.",
+            "The run would go on without live figures; strict_port forbids another port.",
+            "give a free port, 0 for any, or leave strict_port out",
+        ) from None
+    _own_ports.add(port)
 
 
 def run_facts(

@@ -40,6 +40,8 @@ FINISHED = 5
 """1 after the sampler closed the record."""
 DISK_REFUSES = 7
 """1 while the disk refuses the record."""
+DELIVERY_FAILS = 8
+"""1 after a way out of the figures has failed for the first time."""
 WATCH_PORT = 12
 """Port of the page; written by the process that serves it, 0 before."""
 STOP_ASKED = 6

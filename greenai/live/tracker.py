@@ -15,6 +15,7 @@ from greenai.live.handover import (
     attempt_facts,
     parentage,
     plain_config,
+    refuse_taken_port,
     restart_evidence,
     run_facts,
     sampler_thread,
@@ -144,7 +145,8 @@ class Tracker:
         """Claim the run folder and start the sampler; takes a few milliseconds, waits for nothing.
 
         Raises:
-            OrderError: The tracker was started before, or another meters this process.
+            OrderError: The tracker was started before, another meters this process, or a port is
+                taken and no other will do.
             RecordError: The run folder cannot be used.
         """
         if self._started:
@@ -152,6 +154,7 @@ class Tracker:
                 "This tracker was started before.", hint="make a new one for another run"
             )
         active.refuse_second()
+        refuse_taken_port(self.settings, self.launch)
         self._started = True
         self.run_id, lineage = parentage(self.settings, self.launch, self.run_id)
         evidence = restart_evidence(self.launch, self.settings, self._evidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greenai.live.shared import DISK_REFUSES, METRICS_PORT, WATCH_PORT
+from greenai.live.shared import DELIVERY_FAILS, DISK_REFUSES, METRICS_PORT, WATCH_PORT
 from greenai.settings import PORT_MAX
 
 if TYPE_CHECKING:
@@ -41,5 +41,10 @@ def troubles(region: Region, settings: Settings, run_folder: Path) -> Iterator[s
         yield f"Port {wanted} is taken: /metrics is served at {served_url(region, settings)}."
     if region.header[DISK_REFUSES]:
         yield f"The disk refuses the record in {run_folder}: it is not being written."
+    elif region.header[DELIVERY_FAILS]:
+        yield (
+            "Live figures do not get out as metrics= asks: sampler.log in the attempt's folder of "
+            f"{run_folder} says why. The record is whole."
+        )
     if page := int(region.header[WATCH_PORT]):
         yield f"Watch this run at http://127.0.0.1:{page}/ (as long as it goes on)."

@@ -19,6 +19,7 @@ from simulation.counters import (
 )
 
 from greenai.analysis.attribution import (
+    LABELS,
     Attribution,
     attribute,
     counted_series,
@@ -152,7 +153,7 @@ def test_labels_say_how_far_a_step_is_its_own() -> None:
     readings = SimulatedCounter(lambda t: 100.0 * t, refresh_ms=100).readings(10)
     for step_s, label in ((0.05, "smoothed"), (0.2, "interpolated"), (1.0, "resolved")):
         done = attribute(attempt_of([readings], marks_of(stepping(10, step_s))))
-        assert set(done.labels.tolist()) == {label}
+        assert {LABELS[code] for code in done.label_codes} == {label}
 
 
 def wave(levels_w: list[float], period_s: float) -> tuple:

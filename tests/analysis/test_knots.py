@@ -55,6 +55,14 @@ def test_a_change_that_hides_a_refresh_is_dated_by_the_latest_one() -> None:
     assert abs(knots[9] - true_ns[9]) <= 2 * MS
 
 
+def test_a_refresh_that_was_missed_at_the_start_does_not_date_the_rest() -> None:
+    true_ns = np.delete(refreshes(20, 0.0, seed=0), 1)  # the first two changes are two apart
+    low, high = true_ns - MS, true_ns + MS
+    low[9] -= 96 * MS
+    knots = knot_times(low, high, np.zeros(19, dtype=np.uint8))
+    assert abs(knots[9] - true_ns[9]) <= 2 * MS
+
+
 def test_the_first_value_was_refreshed_one_period_before_the_second() -> None:
     true_ns = refreshes(10, 0.0, seed=0)
     low, high = true_ns - MS, true_ns + MS

@@ -116,6 +116,34 @@ def test_the_end_equals_the_offline_attribution(seed: int, stopped: bool, gap: b
     assert [step.tokens for step in steps] == table.tokens.tolist()
 
 
+@pytest.mark.parametrize("stall_ms", [100, 400, 1500])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_total_is_the_records_and_no_phase_falls_however_late_reads_come(
+    seed: int, stall_ms: int
+) -> None:
+    random = np.random.default_rng(seed)
+    readings = SimulatedCounter(
+        lambda t: 100 * t + 300 * (t // 2 + min(t % 2, 1)), seed=seed, phase=0.3, stall_ms=stall_ms
+    ).readings(12)
+    marks = marks_of(random_marks(random, 12, stopped=bool(seed % 2)))
+    offline = attribute(attempt_of([readings], marks)).channels[0]
+    running = RunningAttribution()
+    running.add_channels([readings.channel])
+    waiting = reading_rows([readings]), mark_rows(marks)
+    now_ns, before_j = START_NS, running.phase_j
+    while any(waiting):
+        now_ns += int(random.exponential(0.4) * S)
+        rows = [row for row in waiting[0] if row[2] <= now_ns]
+        left = [row for row in waiting[1] if row[0] <= now_ns]
+        waiting = waiting[0][len(rows) :], waiting[1][len(left) :]
+        running.feed(rows, left, marks.names)
+        running.settle()
+        assert (running.phase_j >= before_j).all()
+        before_j = running.phase_j.copy()
+    running.settle(closed=True)
+    assert running.phase_j.sum() == pytest.approx(offline.covered_j, rel=1e-9)
+
+
 def with_gap(readings: ChannelReadings) -> ChannelReadings:
     """Cut 4 s out: nobody was reading, and the first value after it says so."""
     keep = (readings.t_hi_ns < START_NS + 2 * S) | (readings.t_lo_ns > START_NS + 6 * S)

@@ -206,3 +206,12 @@ def test_a_sampled_power_is_the_mean_of_the_refresh_before_it_was_seen() -> None
         before_w = watts
     series = series_from(readings_of(channel, rows))
     assert series.energy_j[-1] == pytest.approx(100 * 3.0 + 400 * 0.6, rel=1e-3)
+
+
+def test_the_power_curve_of_a_steady_device_reaches_to_both_of_its_ends() -> None:
+    """Given three readings in ten seconds, the curve leaves out no more than a hundredth."""
+    rows = [(0, 0, 0.0, FIRST), (5 * S, 5 * S, 500.0, CHANGE), (10 * S, 10 * S, 1000.0, CHANGE)]
+    channel = a_channel(refresh_ns=5 * S)
+    t_ns, power_w = power_curve(series_from(readings_of(channel, rows)))
+    assert t_ns[-1] - t_ns[0] >= 9.8 * S
+    assert np.allclose(power_w[np.isfinite(power_w)], 100)

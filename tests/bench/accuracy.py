@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from simulation.fake_nvml import FakeNvml
 from simulation.metered import Job, judged, metered
 
+from greenai.analysis.attribution import LABELS
+
 WAVES: dict[str, dict[str, object]] = {
     "constant": {"low_w": 500},
     "square 30 ms": {"low_w": 100, "high_w": 700, "wave_ms": 30},
@@ -147,7 +149,7 @@ def _steps(
     width = float(np.median(np.concatenate([one.half_width for one in done])))
     naive = np.median(np.concatenate([abs(one.naive_j / one.true_j - 1) for one in done]))
     labels, counts = np.unique(
-        np.concatenate([one.done.labels for one in done]), return_counts=True
+        np.concatenate([np.array(LABELS)[one.done.label_codes] for one in done]), return_counts=True
     )
     said = (
         f"interval ±{width:.1%}, {labels[counts.argmax()]}; counter read at both ends {naive:.0%}"

@@ -148,10 +148,36 @@ def test_loss_stands_against_the_energy_and_emissions_against_time(run: Any) -> 
     assert np.nanmax(emitted.y) == pytest.approx(1e3 * run.frame["operational_co2e_g"].sum())
 
 
+def test_the_loss_goes_on_after_a_few_unknown_steps_and_says_so(run: Any) -> None:
+    """Given one unknown step of 400, the curve is whole; given half of them, it ends."""
+    known_j = run.frame["energy_j"].sum() / 1e3
+    chart = further_charts(run)[0]
+    assert chart.curves[0].x[-1] == pytest.approx(known_j, rel=0.02)
+    assert "Not in the sum: 1 step of unknown energy." in chart.summary
+    run.frame.loc[200:, "energy_j"] = np.nan
+    chart = further_charts(run)[0]
+    assert chart.curves[0].x[-1] < 0.6 * known_j
+    assert "The curve ends where a step's energy is unknown." in chart.summary
+
+
+def test_a_device_whose_time_others_count_is_one_line_still(run: Any) -> None:
+    """Given unknown power before and after each attempt, its device is no second one."""
+    first = run.curves[0]
+    unknown = np.full(3, np.nan)
+    before = type(first)("gpu0", "gpu", "measured", first.t_s, first.power_w)
+    t_s = np.concatenate(([0.0, 1.0, 2.0], first.t_s + 100.0))
+    after = type(first)("gpu0", "gpu", "measured", t_s, np.concatenate((unknown, first.power_w)))
+    run.curves = [after, before]
+    assert [curve.name for curve in by_key(run)["power"].curves] == ["gpu0"]
+
+
 def test_the_intensity_is_drawn_where_it_changed(run: Any) -> None:
     run.frame["intensity_g_per_kwh"] = np.linspace(30.0, 90.0, len(run.frame))
     (chart,) = (one for one in further_charts(run) if one.key == "intensity")
     assert (chart.curves[0].y.min(), chart.curves[0].y.max()) == (30.0, 90.0)
+    run.frame.loc[200:, "attempt"] = 1
+    (chart,) = (one for one in further_charts(run) if one.key == "intensity")
+    assert np.flatnonzero(np.isnan(chart.curves[0].y)).tolist() == [200]  # between the attempts
 
 
 def test_what_is_unknown_gives_no_further_plot(unmetered: Any) -> None:

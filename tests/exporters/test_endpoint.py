@@ -180,6 +180,20 @@ def test_a_byte_now_and_then_does_not_keep_a_connection(
                 time.sleep(0.05)
 
 
+def test_half_open_clients_keep_no_scrape_out(serve: Callable[..., Endpoint]) -> None:
+    endpoint = serve()
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for _ in range(4 * connections.CLIENTS_MAX):
+            silent = stack.enter_context(
+                socket.create_connection((endpoint.address, endpoint.port))
+            )
+            with contextlib.suppress(ConnectionError):  # already let go for a later one
+                silent.sendall(b"GET / HT")
+        assert status(endpoint, GOOD) == 200
+        until(lambda: threading.active_count() - before <= connections.CLIENTS_MAX)
+
+
 def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 

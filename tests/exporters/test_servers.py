@@ -97,13 +97,13 @@ class Job:
         return load(self.folder).summary()
 
     def closed_j(self) -> float:
-        """Energy of all attempts as their samplers closed it; the record's, but for what a later
-        reading tells of an earlier one: some tenths of a per mille on a busy machine.
+        """Energy of all attempts as their samplers closed it; the record's, to within some ms of
+        power at the end, where reads that came late are dated by those around them.
         """
         lives = [json.loads(file.read_text()) for file in self.folder.glob("rank-0/*/live.json")]
         assert all(one["closed"] for one in lives)
         closed_j = sum(one["energy_j"] for one in lives)
-        assert closed_j == pytest.approx(self.summary()["energy_j"], rel=2e-3)
+        assert closed_j == pytest.approx(self.summary()["energy_j"], abs=0.01 * WATTS * 2)
         return float(closed_j)
 
 

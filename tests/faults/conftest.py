@@ -72,7 +72,7 @@ class Training:
     def result(self) -> dict[str, Any]:
         return dict(json.loads(self._result.read_text()))
 
-    def gone(self, seconds: float = 15.0) -> None:
+    def gone(self, seconds: float = 30.0) -> None:
         """Wait until no process of greenai is left of it."""
         until(lambda: not self.samplers(), seconds, "the sampler's end")
 

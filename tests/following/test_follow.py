@@ -239,6 +239,21 @@ def test_what_is_no_run_disturbs_nothing(tmp_path: Path) -> None:
     assert [one["facts"]["name"] for one in state["runs"].values()] == ["good"]
 
 
+def test_a_run_whose_manifest_cannot_be_read_is_shown_and_says_so(tmp_path: Path) -> None:
+    run = GrowingRun(tmp_path / "run")
+    run.finish()
+    file = run.folder / "manifest.json"
+    content = file.read_text()
+    file.write_text("{")
+    watch = Watch(tmp_path)
+    (view,) = settled(watch)["runs"].values()
+    assert view["facts"]["totals"]["energy_j"] > 0
+    assert "Variant and place are unknown" in view["facts"]["notices"][0]
+    file.write_text(content)
+    (view,) = settled(watch)["runs"].values()
+    assert not any("Variant and place" in notice for notice in view["facts"]["notices"])
+
+
 def test_names_come_cut_and_printable(tmp_path: Path) -> None:
     name = "<script>alert(1)</script>\x1b[2J\u202e" + "x" * 10_000
     run = GrowingRun(tmp_path / "run", variant=name, channels=({"device": name, "model": name},))

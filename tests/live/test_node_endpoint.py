@@ -10,6 +10,7 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
+import psutil
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import greenai
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from greenai.callbacks.plain import PlainTracker
 
 OTHER = """
 import sys, time, greenai
@@ -74,3 +77,35 @@ def test_local_rank_0_serves_for_all_ranks_of_its_host(
         other.stdin.close()
         other.wait(30)
         other.stdout.close()
+
+
+def test_a_sampler_that_is_started_once_more_serves_at_the_same_port(tmp_path: Path) -> None:
+    others = set(psutil.Process().children())
+    with greenai.track(tmp_path / "run", sensors=[], metrics_port=0) as run:
+        first = served(run)
+        (sampler,) = set(psutil.Process().children()) - others
+        sampler.kill()
+        give_up_s = time.monotonic() + 30
+        while not is_answered(first) or sampler.is_running():
+            assert time.monotonic() < give_up_s
+            run.step()  # looks whether the sampler lives
+            time.sleep(0.05)
+        assert run.metrics_url == first
+
+
+def served(run: PlainTracker) -> str:
+    """Address of the endpoint, as soon as there is one."""
+    give_up_s = time.monotonic() + 30
+    while run.metrics_url is None:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.02)
+    return run.metrics_url
+
+
+def is_answered(url: str) -> bool:
+    """Whether somebody serves there."""
+    try:
+        tokens_by_rank(url)
+    except OSError:
+        return False
+    return True

@@ -85,7 +85,8 @@ def gone(folder: Path, seconds: float = 5.0) -> float:
         alive = [
             process
             for process in psutil.process_iter(["cmdline"])
-            if "bootstrap.py" in " ".join(process.info["cmdline"] or ())
+            if "bootstrap.py" in " ".join(command := process.info["cmdline"] or [])
+            and "-1" not in command  # which makes files of a record that is closed
             and any(str(folder) in file.path for file in open_files(process))
         ]
         if not alive:

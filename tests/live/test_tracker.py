@@ -66,12 +66,13 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> object:
     raise AssertionError(f"not within {seconds} s")
 
 
-def samplers(folder: Path) -> list[psutil.Process]:
-    """Sampler processes that keep a record below the folder."""
+def samplers(folder: Path, *, deriving: bool = True) -> list[psutil.Process]:
+    """Sampler processes that keep a record below the folder, and those that make files of it."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         try:
-            if "bootstrap.py" not in " ".join(process.info["cmdline"] or ()):
+            command = process.info["cmdline"] or []
+            if "bootstrap.py" not in " ".join(command) or ("-1" in command and not deriving):
                 continue
             if any(str(folder) in file.path for file in process.open_files()):
                 found.append(process)
@@ -82,7 +83,7 @@ def samplers(folder: Path) -> list[psutil.Process]:
 
 def finished(folder: Path) -> greenai.Run:
     """Load a run when its sampler has closed the record, as it does soon after the training."""
-    until(lambda: not samplers(folder))
+    until(lambda: not samplers(folder), 30)
     return greenai.load(folder)
 
 
@@ -103,7 +104,7 @@ def test_the_record_loads_after_sigkill(tmp_path: Path) -> None:
     code = loop(folder, steps=60, last="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     done = run(code)
     assert done.returncode == -signal.SIGKILL
-    until(lambda: not samplers(folder), 3)
+    until(lambda: not samplers(folder, deriving=False), 3)
     loaded = finished(folder)
     assert len(loaded.steps()) == 60
     assert loaded.summary()["ended"] == "parent_died"
@@ -248,7 +249,7 @@ def test_an_existing_run_is_never_overwritten(tmp_path: Path) -> None:
     with greenai.track(tmp_path / "run", sensors=[], resume=True) as tracker:
         tracker.step(tokens=1)
     assert tracker.run_folder.name == "run"
-    until(lambda: not samplers(tmp_path))
+    until(lambda: not samplers(tmp_path), 30)
     assert sorted(finished(tmp_path / "run").steps()["attempt"]) == [0, 1]
 
 
@@ -278,7 +279,7 @@ def test_no_thread_or_process_is_left(tmp_path: Path) -> None:
     before = threading.active_count()
     with greenai.track(tmp_path / "run", sensors=[]) as tracker:
         tracker.step(tokens=1)
-    until(lambda: not samplers(tmp_path), 5)
+    until(lambda: not samplers(tmp_path), 30)
     until(lambda: threading.active_count() <= before, 5)
     children = psutil.Process().children()
     assert not [child for child in children if child.status() == psutil.STATUS_ZOMBIE]

@@ -92,6 +92,7 @@ class SimulatedCounter:
         poll_ms: Polling period.
         seed: Of the dither.
         paced: Whether it is read when its refresh is due, as the sampler reads GPUs.
+        stall_ms: How late three in ten reads come on a busy machine, on average.
     """
 
     energy_j: Callable[[float], float]
@@ -100,6 +101,7 @@ class SimulatedCounter:
     poll_ms: float = 20.0
     seed: int = 0
     paced: bool = False
+    stall_ms: float = 0.0
 
     def counter(self, t_ns: int) -> float:
         """What the driver shows: the energy at the latest refresh, in whole millijoules."""
@@ -126,6 +128,8 @@ class SimulatedCounter:
             late_ns = int(random.exponential(0.1) * MS)
             fixed_ns = t_ns + int(self.poll_ms * MS * (1 + random.uniform(-0.1, 0.1)))
             t_ns = pacing.due_ns + late_ns if self.paced else fixed_ns
+            if self.stall_ms and random.uniform() < 0.3:
+                t_ns += int(random.exponential(self.stall_ms) * MS)
         if (row := points.confirm()) is not None:
             rows.append(row[1:])
         return readings_of(channel, rows)

@@ -29,6 +29,8 @@ int nvmlSystemGetDriverVersion(char *text, unsigned size) {
     return OK;
 }
 
+int nvmlSystemGetCudaDriverVersion(int *version) { *version = 13000; return OK; }
+
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = (unsigned)draw.gpus; return OK; }
 
 static int may_open(int index, int slice, Board **board) {
@@ -210,6 +212,24 @@ int nvmlDeviceGetEnforcedPowerLimit(const Board *board, unsigned *mw) {
     return code;
 }
 
+int nvmlDeviceGetPowerManagementLimitConstraints(const Board *board, unsigned *least_mw,
+                                                unsigned *most_mw) {
+    int code = reading(board);
+    if (code) return code;
+    *least_mw = (unsigned)(driver.limit_w * 1e3 / 3.5);
+    *most_mw = (unsigned)(driver.limit_w * 1e3);
+    return OK;
+}
+
+int nvmlDeviceGetPowerManagementDefaultLimit(const Board *board, unsigned *mw) {
+    return nvmlDeviceGetEnforcedPowerLimit(board, mw);
+}
+
+int nvmlDeviceGetArchitecture(const Board *board, unsigned *generation) {
+    *generation = 9; /* Hopper */
+    return failing(board);
+}
+
 int nvmlDeviceGetTemperature(const Board *board, unsigned sensor, unsigned *celsius) {
     (void)sensor;
     int code = whole(board);
@@ -222,6 +242,10 @@ int nvmlDeviceGetClockInfo(const Board *board, unsigned clock, unsigned *mhz) {
     int code = whole(board);
     if (!code) *mhz = (unsigned)driver.sm_mhz;
     return code;
+}
+
+int nvmlDeviceGetMaxClockInfo(const Board *board, unsigned clock, unsigned *mhz) {
+    return nvmlDeviceGetClockInfo(board, clock, mhz);
 }
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(const Board *board, unsigned long long *mask) {
