@@ -126,7 +126,16 @@ class Store:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             with _reached(self.url), self._fs.open(info["name"], "rb") as file:
-                _copy(file, target, int(info.get("size") or 0))
+                size = info.get("size")  # which a web server's listing does not tell
+                _copy(file, target, room if size is None else int(size))
+            room -= target.stat().st_size
+            if room <= 0:
+                raise RecordError(
+                    f"{self.url}/{prefix} has more bytes than the {RUN_BYTES_MAX} that a run may "
+                    "have, or than there is room.",
+                    "It is not read.",
+                    "make room, or copy it yourself",
+                )
         return folder
 
     def read(self, name: str, bytes_max: int) -> bytes | None:
@@ -162,6 +171,8 @@ class Store:
             self._fs.invalidate_cache()
             try:
                 found = self._fs.find(self._path(prefix).rstrip("/"), detail=True)
+                if not found:  # walks pass over what cannot be listed; this says it
+                    self._fs.ls(self._path(prefix).rstrip("/"), detail=False)
             except FileNotFoundError:
                 return {}
         start = f"{self._root}/"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -36,6 +39,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         fsspec.filesystem("memory").rm(base, recursive=True)
     else:
         yield f"{'file://' if request.param == 'file' else ''}{tmp_path}/there/fleet"
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """A web server that does not tell each request."""
+
+    def log_message(self, *_what: Any) -> None:
+        pass
 
 
 def everything(url: str) -> dict[str, bytes]:
@@ -210,6 +220,26 @@ def test_what_cannot_be_reached_is_said_in_three_parts(
     if "nothing" not in url and "nowhere" not in url:
         with pytest.raises(RecordError):
             push(make_run("a", summary=False), url)
+
+
+def test_a_run_behind_a_web_server_is_the_run_and_a_server_that_is_not_there_is_named(
+    make_run: Callable[..., Path],
+) -> None:
+    """Given listings without sizes, as web servers make them, all of each file is read."""
+    pytest.importorskip("aiohttp", reason="fsspec reads http with it")
+    run = make_run("dense-0", summary=False)
+    handler = functools.partial(QuietHandler, directory=str(run.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}/dense-0"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert tables(greenai.load(url)) == tables(greenai.load(run))
+        finally:
+            server.shutdown()
+            thread.join()
+    with pytest.raises(RecordError, match="cannot be reached"):
+        greenai.load(url)
 
 
 def test_runs_behind_a_url_are_listed_indexed_and_reported_as_those_of_a_folder(
