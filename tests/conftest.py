@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
-
-# Before torch is loaded, here and in what tests start: threads that spin for one another make a
-# small model ten times slower as soon as anything else runs.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from simulation.fake_nvml import FakeNvml
@@ -18,6 +15,18 @@ from simulation.powercap import PowercapTree
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# Before torch is loaded, here and in what tests start: threads that spin for one another make a
+# small model ten times slower as soon as anything else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts what runs beside it deaf to Ctrl-C, nohup to a hang-up, and children inherit that.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

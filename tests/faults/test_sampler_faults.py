@@ -109,7 +109,9 @@ def test_a_sampler_that_is_killed_twice_is_given_up_and_said(
     train: Callable[..., Training], reference: str
 ) -> None:
     training = train(step_s=0.2)
-    training.started().kill()
+    sampler = training.started()
+    time.sleep(1.5)
+    sampler.kill()
     time.sleep(3.5)
     training.started().kill()
     untouched(training, reference)

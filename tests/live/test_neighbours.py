@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -31,16 +32,25 @@ def test_a_run_sees_another_one_as_long_as_it_lives() -> None:
     assert neighbours.others("mine", proc="/nonexistent") == 0
 
 
+OTHER = """
+import sys
+import greenai
+with greenai.track(sys.argv[1], sensors=[]) as tracker:
+    tracker.step()
+    sys.stdin.read()
+"""
+
+
 @pytest.mark.slow
 def test_two_runs_on_one_host_are_both_marked_shared(tmp_path: Path) -> None:
-    """Given two trackers at once, when both have stopped, both records say it."""
+    """Given two trainings at once, when both have stopped, both records say it."""
+    command = [sys.executable, "-c", OTHER, str(tmp_path / "b")]
     with (
-        greenai.track(tmp_path / "a", sensors=[]) as first,
-        greenai.track(tmp_path / "b", sensors=[]) as second,
+        greenai.track(tmp_path / "a", sensors=[]) as tracker,
+        subprocess.Popen(command, stdin=subprocess.PIPE) as other,
     ):
-        first.step()
-        second.step()
-        until = time.monotonic() + 15
+        tracker.step()
+        until = time.monotonic() + 30
         seen = False
         while not seen and time.monotonic() < until:
             time.sleep(0.2)
@@ -50,6 +60,7 @@ def test_two_runs_on_one_host_are_both_marked_shared(tmp_path: Path) -> None:
                 )
                 for name in ("a", "b")
             )
+        other.communicate()
     for name in ("a", "b"):
         notices = greenai.load(tmp_path / name).notices
         assert any(notice.startswith("shared: another run was metered") for notice in notices)
