@@ -38,13 +38,28 @@ def write_targets(path: Path, address: str, port: int, *, scheme: str = "http") 
         >>> json.loads(Path("targets.json").read_text())[0]["targets"]
         ['127.0.0.1:9400']
     """
+    write_text(path, _text(address, port, scheme))
+
+
+def remove_targets(path: Path, address: str, port: int, *, scheme: str = "http") -> None:
+    """Remove the file if it still tells of this endpoint: its series then end within seconds.
+
+    The next attempt of a run may have written its own there while this one was still served.
+    Called before the endpoint closes, so that its port cannot be another's yet.
+
+    Args:
+        path: As written.
+        address: As written.
+        port: As written.
+        scheme: As written.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if path.read_text("utf-8") == _text(address, port, scheme):
+            os.unlink(path)  # noqa: PTH108 - a link's own name goes, not what it names
+
+
+def _text(address: str, port: int, scheme: str) -> str:
     host = socket.gethostname() if address in EVERY_ADDRESS else address
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     content = [{"targets": [target], "labels": {"__scheme__": scheme}}]
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def remove_targets(path: Path) -> None:
-    """Remove the file: Prometheus then ends the series within seconds; a second call is none."""
-    with contextlib.suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - a link's own name goes, not what it names
+    return json.dumps(content, indent=2) + "\n"

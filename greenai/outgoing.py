@@ -101,8 +101,8 @@ class Outgoing:
         for delivery in self._deliveries:
             delivery.join()
         if self._endpoint is not None:
+            self._remove_targets(self._endpoint)
             self._endpoint.close()
-            self._remove_targets()
 
     def _serve(self, address: str, port: int) -> None:
         from greenai.exporters.discovery import write_targets  # noqa: PLC0415 - few runs want it
@@ -224,11 +224,14 @@ class Outgoing:
         while time.monotonic() < give_up_s and self._scraped_s[-1] == seen[-1]:
             time.sleep(0.1)
 
-    def _remove_targets(self) -> None:
+    def _remove_targets(self, endpoint: Endpoint) -> None:
         from greenai.exporters.discovery import remove_targets  # noqa: PLC0415 - few runs want it
 
         if self._outlets.file_sd is not None:
-            remove_targets(self._path(self._outlets.file_sd))
+            remove_targets(
+                self._path(self._outlets.file_sd), endpoint.address, endpoint.port,
+                scheme=self._outlets.scheme,
+            )  # fmt: skip
 
     def _trouble(self, text: str) -> None:
         self.troubles.append(text)

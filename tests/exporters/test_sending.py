@@ -282,8 +282,10 @@ def test_a_target_has_no_label_that_a_metric_has(tmp_path: Path) -> None:
     assert one["labels"]["__scheme__"] == "https"
     write_targets(path, "fe80::1", 9400)
     assert json.loads(path.read_text())[0]["targets"] == ["[fe80::1]:9400"]
-    remove_targets(path)
-    remove_targets(path)
+    remove_targets(path, "::", 9400, scheme="https")
+    assert path.exists(), "the next attempt's endpoint was told away"
+    remove_targets(path, "fe80::1", 9400)
+    remove_targets(path, "fe80::1", 9400)
     assert list(path.parent.iterdir()) == []
 
 
