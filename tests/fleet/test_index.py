@@ -249,7 +249,7 @@ def test_listing_from_an_index_loads_nothing_heavy_and_comes_soon(root: Path) ->
         "except SystemExit as end:\n"
         "  heavy = {'torch', 'codecarbon', 'greenai.run'} & set(sys.modules)\n"
         "  import duckdb\n"
-        "  if not duckdb.__version__.startswith('1.'):  # 1.1.3, and typer then, load these by themselves\n"
+        "  if not duckdb.__version__.startswith('1.'):  # 1.1.3, and its typer, load these\n"
         "    heavy |= {'pandas', 'numpy', 'pyarrow', 'rich'} & set(sys.modules)\n"
         "  sys.exit(end.code or ' '.join(heavy) or None)"
     )
