@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greenai.errors import RecordError
 from greenai.exporters.live_file import read_live
+from greenai.record.documents import LIVE_FILE
 from greenai.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from greenai.exporters.figures import Figures
     from greenai.exporters.live_file import Live
 
-LIVE_FILE = "live.json"
 STALE_NS = 15 * NS_PER_S
 """A rank writes every second. One that has not for so long is dead or over: its series end."""
 LIST_NS = 5 * NS_PER_S

@@ -159,7 +159,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tally",
         "sensors.base",
     },
-    "local_ranks": {"exporters"},
+    "local_ranks": {"exporters", "record.documents"},
     "tally": {"live", "analysis", "exporters", "embodied", "emitted", "grid", "sensors.base"},
     "emitted": {"analysis", "intensity_file"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +53,19 @@ def test_the_lineage_stands_without_the_parents_folder(tmp_path: Path) -> None:
     assert further[0]["energy_j"] is None  # nothing was metered: unknown, not zero
     assert further[1] == {**known, "run_id": "b1", "variant": "base", "started_utc": "2026-01-01"}
     assert lineage_for("b1", tmp_path) == further[1:]  # by its id, beside it
+
+
+def test_a_summary_from_before_a_parent_went_on_is_not_believed(tmp_path: Path) -> None:
+    """Given a summary older than the record, what the samplers have said since counts."""
+    base = a_parent(tmp_path / "base", "b1", {"energy_j": 7200.0, "coverage": 1.0})
+    os.utime(base / "summary.json", ns=(1, 1))
+    attempt = base / "rank-0" / "attempt-a"
+    attempt.mkdir(parents=True)
+    (attempt / "live.json").write_text(json.dumps({"energy_j": 9000.0}))
+    (attempt / "readings.frames").write_bytes(b"")
+    assert lineage_for(str(base), tmp_path)[0]["energy_j"] == 9000.0
+    os.utime(base / "summary.json", ns=(2**62, 2**62))
+    assert lineage_for(str(base), tmp_path)[0]["energy_j"] == 7200.0
 
 
 def test_a_report_says_what_all_of_them_used() -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from greenai.errors import RecordError
 from greenai.exporters.files import replacing
-from greenai.fleet.walking import newest_ns, run_folders
+from greenai.fleet.walking import run_folders
 from greenai.record.files import open_to_read
+from greenai.record.written import newest_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from greenai.errors import GreenAIError, RecordError
 from greenai.exporters.files import strict
 from greenai.fleet.places import SUMMARY_FILE, Folder, place_of
-from greenai.fleet.walking import DERIVED, MANIFEST, OF_A_RUN, RANK, newest_ns
+from greenai.fleet.walking import DERIVED, MANIFEST, OF_A_RUN, RANK
 from greenai.record.claim import run_id_of
 from greenai.record.documents import OBJECT_BYTES_MAX, parse_object
 from greenai.record.files import open_to_read
+from greenai.record.written import newest_ns
 
 if TYPE_CHECKING:
     from typing import BinaryIO

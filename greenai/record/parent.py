@@ -11,6 +11,7 @@ from greenai.errors import OrderError, RecordError
 from greenai.record.claim import run_id_of
 from greenai.record.documents import LIVE_FILE, read_json
 from greenai.record.manifest import MANIFEST, read_run_manifest
+from greenai.record.written import newest_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,11 +113,12 @@ def _runs_in(folder: Path) -> Iterator[Path]:
 def _energies(folder: Path, run_id: str) -> dict[str, float | None]:
     """What the parent used, as far as it can be known without working it out anew."""
     try:
-        summary = read_json(folder / "summary.json")
-        if summary.get("run_id") == run_id:
+        path = folder / "summary.json"
+        summary = read_json(path)
+        if summary.get("run_id") == run_id and path.lstat().st_mtime_ns >= newest_ns(folder):
             return {name: _number(summary.get(name)) for name in NUMBERS}
-    except RecordError:
-        pass  # not made yet, or not readable: what the samplers have said is there
+    except (RecordError, OSError):
+        pass  # not made yet or not readable; as where the run went on since, the samplers have told
     settled: list[dict[str, Any]] = []
     for live in sorted(folder.glob(f"rank-*/attempt-*/{LIVE_FILE}")):
         try:

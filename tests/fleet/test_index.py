@@ -25,7 +25,8 @@ from greenai.fleet.index import index_bytes, opened
 from greenai.fleet.places import place_of
 from greenai.fleet.query import Listing
 from greenai.fleet.rows import COLUMNS, NUMBER, SUMMARY, TIME, WHOLE, row_of, unreadable
-from greenai.fleet.walking import newest_ns, run_folders
+from greenai.fleet.walking import run_folders
+from greenai.record.written import newest_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -283,7 +283,7 @@ def long_run(folder: Path) -> None:
     )
 
 
-def test_a_million_steps_are_painted_within_a_second(tmp_path: Path, browser: Any) -> None:
+def test_a_million_steps_are_painted_soon(tmp_path: Path, browser: Any) -> None:
     long_run(tmp_path / "run")
     with watched(tmp_path / "run") as (url, process), viewing(browser) as opened:
         page = opened(url)
